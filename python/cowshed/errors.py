@@ -137,7 +137,19 @@ class UnsupportedFormat(CowshedError):
     meaning = "The store was made by a newer (or unknown) cowshed."
 
 
-# --- the caller
+# --- the caller and the other side
+
+
+class PermissionDenied(CowshedError):
+    errno = _errno.EACCES
+    http_status = 403
+    meaning = "The operating system does not allow it to this user."
+
+
+class Disconnected(CowshedError):
+    errno = _errno.EPIPE
+    http_status = 499
+    meaning = "Whoever was to read the output went away."
 
 
 class Interrupted(CowshedError):
@@ -145,3 +157,24 @@ class Interrupted(CowshedError):
     exit_code = 130  # 128 + SIGINT, as shells and their users know it
     http_status = 499
     meaning = "Stopped on request; what was committed stays, and nothing is half done."
+
+
+_OF_ERRNO: dict[int | None, type[CowshedError]] = {
+    _errno.ENOENT: NotFound,
+    _errno.EEXIST: AlreadyExists,
+    _errno.EACCES: PermissionDenied,
+    _errno.EPERM: PermissionDenied,
+    _errno.EROFS: ReadOnly,
+    _errno.ENOSPC: NoSpace,
+    _errno.EDQUOT: NoSpace,
+    _errno.EFBIG: NoSpace,
+    _errno.EPIPE: Disconnected,
+    _errno.EISDIR: InvalidArgument,
+    _errno.ENOTDIR: InvalidArgument,
+    _errno.ENAMETOOLONG: InvalidArgument,
+}
+
+
+def from_os_error(error: OSError, what: str) -> CowshedError:
+    """The member of the tree for what the operating system said while doing `what` ("reading x.raw")."""
+    return _OF_ERRNO.get(error.errno, IOFailure)(f"{what}: {error.strerror or error}")

@@ -1,0 +1,62 @@
+"""The one place where the kernel's errors become cowshed's."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from cowshed._kernel import KernelError
+from cowshed.errors import (
+    AlreadyExists,
+    Busy,
+    Closed,
+    CowshedError,
+    InvalidArgument,
+    IOFailure,
+    NoSpace,
+    NotFound,
+    ReadOnly,
+    StaleHandle,
+    StoreDamaged,
+    StoreLocked,
+    UnsupportedFormat,
+)
+
+_OF_KIND: dict[str, tuple[type[CowshedError], str | None]] = {
+    "missing": (NotFound, None),
+    "exists": (AlreadyExists, None),
+    "invalid": (InvalidArgument, None),
+    "read-only": (ReadOnly, None),
+    "stale": (StaleHandle, "open it again if it still exists"),
+    "conflict": (Busy, "try again"),
+    "locked": (StoreLocked, "wait for it, or stop it"),
+    "no-space": (NoSpace, "make room, or remove images or snapshots"),
+    "io": (IOFailure, None),
+    "damaged": (StoreDamaged, "run `cowshed check` to see all that is wrong"),
+    "format": (UnsupportedFormat, "use a newer cowshed"),
+    "closed": (Closed, None),
+    "failed": (IOFailure, "close the store and open it again; what was flushed is safe"),
+}
+
+
+def translated(error: KernelError) -> CowshedError:
+    """The member of the tree for what the kernel refused."""
+    cls, hint = _OF_KIND.get(error.kind, (IOFailure, None))
+    return cls(str(error), hint=hint)
+
+
+class _Boundary:
+    """`with kernel_errors:` around calls of the kernel; without state, so one serves all threads."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(value, KernelError):
+            raise translated(value) from None
+
+
+kernel_errors = _Boundary()

@@ -1,0 +1,51 @@
+"""A gate that many pass together, or one alone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Gate:
+    """Changes pass it together; what must see the whole catalogue at rest passes it alone.
+
+    Whoever waits to be alone holds back newcomers, so it cannot starve. Not to be entered twice by one
+    thread.
+    """
+
+    def __init__(self) -> None:
+        self._state = threading.Condition()
+        self._inside = 0
+        self._alone = 0
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        with self._state:
+            self._state.wait_for(lambda: not self._alone)
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._state:
+                self._inside -= 1
+                self._state.notify_all()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        with self._state:
+            self._alone += 1
+            try:
+                self._state.wait_for(lambda: self._inside == 0)
+                self._inside = 1
+            except BaseException:
+                self._alone -= 1
+                self._state.notify_all()
+                raise
+        try:
+            yield
+        finally:
+            with self._state:
+                self._alone -= 1
+                self._inside = 0
+                self._state.notify_all()

@@ -1,0 +1,199 @@
+"""Images: made, described, renamed, resized, removed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+
+from cowshed._kernel import MAX_DISK_SIZE
+from cowshed.errors import AlreadyExists, InvalidArgument, NotEmpty, NotFound
+from cowshed.local import keys
+from cowshed.local.catalog import Catalog, Change, View
+from cowshed.local.clock import now
+from cowshed.local.stored import Link, StoredImage, StoredTimes
+from cowshed.store.records import ImageStat, ParentInfo
+from cowshed.store.spec import ImageSpec, SnapSpec
+
+ORDERS = range(12, 26)
+"""RBD's object sizes: 4 KiB to 32 MiB."""
+
+
+def create(catalog: Catalog, spec: ImageSpec, size: int, order: int) -> None:
+    check_size(size)
+    check_order(order)
+
+    def decide(change: Change) -> None:
+        check_free(change, spec)
+        enlist(change, spec, change.transaction.create(size), order, None)
+
+    catalog.change(decide)
+
+
+def check_size(size: int) -> None:
+    """Raises InvalidArgument for what cannot be the size of a disk, in bytes."""
+    if not 0 <= size <= MAX_DISK_SIZE:
+        raise InvalidArgument(f"an image of {size} bytes is not possible", hint="0 bytes to 1 PiB are")
+
+
+def check_order(order: int) -> None:
+    """Raises InvalidArgument for what RBD does not take as an object order."""
+    if order not in ORDERS:
+        raise InvalidArgument(
+            f"order {order} is not possible",
+            hint=f"{ORDERS[0]} to {ORDERS[-1]}, for objects of 4 KiB to 32 MiB",
+        )
+
+
+def check_free(change: Change, spec: ImageSpec) -> None:
+    """Raises NotFound for the pool or the namespace, AlreadyExists for the image."""
+    change.pool(spec.pool)
+    if spec.namespace:
+        raise NotFound(f"no namespace {spec.namespace!r} in pool {spec.pool!r}")
+    if change.get(keys.name(spec.pool, spec.namespace, spec.image)) is not None:
+        raise AlreadyExists(f"image {str(spec)!r} exists already")
+
+
+def enlist(change: Change, spec: ImageSpec, head: int, order: int, parent: Link | None) -> None:
+    """Put the records of a new image, whose name is known to be free."""
+    image_id = os.urandom(6).hex()
+    while change.get(keys.image(image_id)) is not None:
+        image_id = os.urandom(6).hex()
+    image = StoredImage(spec.pool, spec.namespace, spec.image, head, order, now(), parent=parent)
+    change.put(keys.name(spec.pool, spec.namespace, spec.image), image_id.encode())
+    change.put(keys.image(image_id), image.encode())
+    if parent:
+        change.put(keys.child(parent.image, parent.snapshot, image_id), b"")
+
+
+def names(catalog: Catalog, pool: str, namespace: str) -> Iterator[str]:
+    for key, _ in catalog.scan(keys.names(pool, namespace)):
+        yield keys.last(key)
+
+
+def stat(catalog: Catalog, spec: ImageSpec | SnapSpec) -> ImageStat:
+    if isinstance(spec, SnapSpec):
+        image_id, image, version, snapshot = catalog.snapshot(spec)
+        described = ImageStat(
+            pool=image.pool,
+            namespace=image.namespace,
+            name=image.name,
+            id=image_id,
+            size=catalog.kernel.version(version).size,
+            order=image.order,
+            snapshot_count=image.snapshots,
+            created=image.created,
+            accessed=snapshot.created,
+            modified=snapshot.created,
+            parent=parent_of(catalog, image.parent, snapshot.overlap),
+            snapshot=snapshot.name,
+            protected=snapshot.protected,
+        )
+    else:
+        image_id, image = catalog.image(spec)
+        value = catalog.get(keys.times(image_id))
+        times = (
+            StoredTimes.decode(keys.times(image_id), value)
+            if value
+            else StoredTimes(image.created, image.created)
+        )
+        described = ImageStat(
+            pool=image.pool,
+            namespace=image.namespace,
+            name=image.name,
+            id=image_id,
+            size=catalog.kernel.version(image.head).size,
+            order=image.order,
+            snapshot_count=image.snapshots,
+            created=image.created,
+            accessed=times.accessed,
+            modified=times.modified,
+            parent=parent_of(catalog, image.parent, image.parent.overlap if image.parent else 0),
+        )
+    return described
+
+
+def parent_of(view: View, link: Link | None, overlap: int) -> ParentInfo | None:
+    """What a link points at; None when that is gone."""
+    image = view.image_by_id(link.image) if link else None
+    if link is None or image is None:
+        return None
+    snapshot = view.snapshot_by_id(link.image, link.snapshot)
+    if snapshot is None:
+        return None
+    return ParentInfo(
+        image.pool, image.namespace, image.name, link.image, snapshot.name, link.snapshot, overlap
+    )
+
+
+def rename(catalog: Catalog, spec: ImageSpec, new: ImageSpec) -> None:
+    if (spec.pool, spec.namespace) != (new.pool, new.namespace):
+        raise InvalidArgument(
+            f"cannot rename {str(spec)!r} to {str(new)!r}: an image keeps its pool",
+            hint="copy or clone it into the other pool",
+        )
+
+    def decide(change: Change) -> None:
+        image_id, image = change.image(spec)
+        check_free(change, new)
+        change.delete(keys.name(spec.pool, spec.namespace, spec.image))
+        change.put(keys.name(new.pool, new.namespace, new.image), image_id.encode())
+        change.put(keys.image(image_id), image.changed(name=new.image).encode())
+
+    catalog.change(decide)
+
+
+def resize(catalog: Catalog, spec: ImageSpec, size: int, allow_shrink: bool) -> None:
+    check_size(size)
+
+    def decide(change: Change) -> None:
+        image_id, image = change.image(spec)
+        old = change.kernel.version(image.head).size
+        if size < old and not allow_shrink:
+            raise InvalidArgument(
+                f"{str(spec)!r} has {old} bytes; resizing it to {size} would cut off data",
+                hint="allow shrinking if that is meant",
+            )
+        change.transaction.resize(image.head, size)
+        change.put(keys.image(image_id), resized(image, size).encode())
+
+    catalog.change(decide)
+
+
+def resized(image: StoredImage, size: int) -> StoredImage:
+    """The record of an image that now has `size` bytes: what is cut off has no parent behind it again."""
+    link = image.parent
+    return image.changed(parent=replace(link, overlap=min(link.overlap, size)) if link else None)
+
+
+def remove(catalog: Catalog, spec: ImageSpec) -> None:
+    def decide(change: Change) -> None:
+        image_id, image = change.image(spec)
+        if image.snapshots:
+            plural = "s" if image.snapshots > 1 else ""
+            raise NotEmpty(
+                f"image {str(spec)!r} has {image.snapshots} snapshot{plural}",
+                hint=f"`cowshed snap purge {spec}` removes them",
+            )
+        change.delete(keys.name(spec.pool, spec.namespace, spec.image))
+        change.delete(keys.image(image_id))
+        change.delete(keys.times(image_id))
+        if image.parent:
+            change.delete(keys.child(image.parent.image, image.parent.snapshot, image_id))
+        change.transaction.drop(image.head)
+
+    catalog.change(decide)
+
+
+def touch(catalog: Catalog, image_id: str, modified: bool) -> None:
+    """Write down that an image was used; nothing if it is gone."""
+
+    def decide(change: Change) -> None:
+        if change.image_by_id(image_id) is None:
+            return
+        key = keys.times(image_id)
+        value = None if modified else change.get(key)
+        at = now()
+        change.put(key, StoredTimes(at, StoredTimes.decode(key, value).modified if value else at).encode())
+
+    catalog.change(decide)

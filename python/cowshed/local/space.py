@@ -1,0 +1,58 @@
+"""The space account, and giving freed space back."""
+
+from __future__ import annotations
+
+from cowshed._kernel import BLOCK_SIZE, Kernel
+from cowshed.local import keys
+from cowshed.local.catalog import Catalog
+from cowshed.local.stored import StoredImage
+from cowshed.store.progress import Progress
+from cowshed.store.records import StoreUsage, Usage
+from cowshed.store.spec import ImageSpec, SnapSpec
+
+
+def usage(catalog: Catalog, spec: ImageSpec | SnapSpec) -> Usage:
+    version = catalog.snapshot(spec)[2] if isinstance(spec, SnapSpec) else catalog.image(spec)[1].head
+    info = catalog.kernel.version(version)
+    exclusive = catalog.kernel.exclusive_blocks(version)
+    return Usage(info.size, info.mapped_blocks * BLOCK_SIZE, exclusive * BLOCK_SIZE)
+
+
+def store_usage(catalog: Catalog) -> StoreUsage:
+    images = snapshots = provisioned = 0
+    for key, value in catalog.scan(keys.IMAGES):
+        image = StoredImage.decode(key, value)
+        images += 1
+        snapshots += image.snapshots
+        provisioned += catalog.kernel.version(image.head).size
+    space = catalog.kernel.space()
+    return StoreUsage(
+        pools=sum(1 for _ in catalog.scan(keys.POOLS)),
+        images=images,
+        snapshots=snapshots,
+        provisioned=provisioned,
+        used=space.used_blocks * BLOCK_SIZE,
+        hidden=catalog.kernel.hidden_blocks() * BLOCK_SIZE,
+        free=space.free_blocks * BLOCK_SIZE,
+        pending=space.pending_blocks * BLOCK_SIZE,
+        metadata_bytes=space.metadata_bytes,
+        catalog_bytes=space.catalog_bytes,
+        blocks_file_bytes=space.blocks_file_bytes,
+        versions=space.versions,
+        hidden_versions=space.hidden_versions,
+        reclaim_pending=bool(space.dying_versions or space.pending_blocks or space.unpunched_chunks),
+    )
+
+
+def reclaim(kernel: Kernel, progress: Progress | None) -> None:
+    """Step until nothing is left. Progress counts pages and blocks looked at, their total unknown.
+
+    Each step is durable, so an exception out of `progress` leaves the rest for later.
+    """
+    done = 0
+    while step := kernel.reclaim():
+        done += step
+        if progress:
+            progress(done, 0)
+    if progress:
+        progress(done, done)

@@ -1,0 +1,210 @@
+"""`LocalStore`: a store directory on this machine, through the kernel in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cowshed._kernel import Kernel
+from cowshed.errors import Closed, UnsupportedFormat
+from cowshed.local import check, clones, images, keys, pools, snapshots, space
+from cowshed.local.boundary import kernel_errors
+from cowshed.local.catalog import Catalog, Change
+from cowshed.local.image import LocalImage
+from cowshed.local.stored import SCHEME_VERSION
+from cowshed.store.interface import Image, Store
+from cowshed.store.progress import Progress
+from cowshed.store.records import (
+    ChildInfo,
+    ImageStat,
+    PoolInfo,
+    PoolStats,
+    SnapshotInfo,
+    StoreUsage,
+    Usage,
+)
+from cowshed.store.spec import DEFAULT_POOL, ImageSpec, SnapSpec, as_image, as_snapshot, as_spec
+
+
+class LocalStore(Store):
+    """Takes over an open kernel, and closes it with itself.
+
+    A store without the package's keys is a new one (or its making was cut short): it gets them, and the
+    pool `rbd`.
+    """
+
+    def __init__(self, kernel: Kernel, target: str) -> None:
+        self._kernel = kernel
+        self._target = target
+        self._closed = False
+        self._opened_catalog = Catalog(kernel)
+        with kernel_errors:
+            scheme = kernel.get(keys.SCHEME)
+            if scheme is None:
+                self._opened_catalog.change(_furnish)
+            elif scheme != str(SCHEME_VERSION).encode():
+                raise UnsupportedFormat(
+                    f"the catalogue of {target!r} is of version {scheme.decode(errors='replace')!r};"
+                    f" this cowshed knows {SCHEME_VERSION}",
+                    hint="use a newer cowshed",
+                )
+
+    @property
+    def target(self) -> str:
+        return self._target
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            with kernel_errors:
+                self._kernel.close()
+
+    @property
+    def _catalog(self) -> Catalog:
+        if self._closed:
+            raise Closed(f"the store {self._target!r} was closed")
+        return self._opened_catalog
+
+    # --- pools
+
+    def pools(self) -> list[PoolInfo]:
+        with kernel_errors:
+            return pools.pools(self._catalog)
+
+    def create_pool(self, name: str) -> PoolInfo:
+        with kernel_errors:
+            return pools.create_pool(self._catalog, name)
+
+    def remove_pool(self, name: str) -> None:
+        with kernel_errors:
+            pools.remove_pool(self._catalog, name)
+
+    def pool_stats(self, name: str) -> PoolStats:
+        with kernel_errors:
+            return pools.pool_stats(self._catalog, name)
+
+    # --- images
+
+    def create(self, spec: ImageSpec | str, size: int, *, order: int = 22) -> None:
+        with kernel_errors:
+            images.create(self._catalog, as_image(spec), size, order)
+
+    def images(self, pool: str, namespace: str = "") -> Iterator[str]:
+        catalog = self._catalog
+        with kernel_errors:
+            catalog.pool(pool)
+        return self._image_names(catalog, pool, namespace)
+
+    def _image_names(self, catalog: Catalog, pool: str, namespace: str) -> Iterator[str]:
+        with kernel_errors:
+            yield from images.names(catalog, pool, namespace)
+
+    def stat(self, spec: ImageSpec | SnapSpec | str) -> ImageStat:
+        with kernel_errors:
+            return images.stat(self._catalog, as_spec(spec))
+
+    def open(self, spec: ImageSpec | SnapSpec | str, *, read_only: bool = False) -> Image:
+        spec = as_spec(spec)
+        catalog = self._catalog
+        with kernel_errors:
+            if isinstance(spec, SnapSpec):
+                image_id, _, version, _ = catalog.snapshot(spec)
+                return LocalImage(catalog, spec, image_id, version, True)
+            image_id, image = catalog.image(spec)
+            return LocalImage(catalog, spec, image_id, image.head, read_only)
+
+    def rename(self, spec: ImageSpec | str, new: ImageSpec | str) -> None:
+        with kernel_errors:
+            images.rename(self._catalog, as_image(spec), as_image(new))
+
+    def resize(self, spec: ImageSpec | str, size: int, *, allow_shrink: bool = False) -> None:
+        with kernel_errors:
+            images.resize(self._catalog, as_image(spec), size, allow_shrink)
+
+    def remove(self, spec: ImageSpec | str, *, progress: Progress | None = None) -> None:
+        with kernel_errors:
+            images.remove(self._catalog, as_image(spec))
+            self._reclaim_if_shown(progress)
+
+    # --- snapshots
+
+    def snapshots(self, spec: ImageSpec | str) -> list[SnapshotInfo]:
+        with kernel_errors:
+            return snapshots.snapshots(self._catalog, as_image(spec))
+
+    def create_snapshot(self, spec: SnapSpec | str) -> SnapshotInfo:
+        with kernel_errors:
+            return snapshots.create(self._catalog, as_snapshot(spec))
+
+    def remove_snapshot(self, spec: SnapSpec | str, *, progress: Progress | None = None) -> None:
+        with kernel_errors:
+            snapshots.remove(self._catalog, as_snapshot(spec))
+            self._reclaim_if_shown(progress)
+
+    def rename_snapshot(self, spec: SnapSpec | str, new: SnapSpec | str) -> None:
+        with kernel_errors:
+            snapshots.rename(self._catalog, as_snapshot(spec), as_snapshot(new))
+
+    def purge_snapshots(self, spec: ImageSpec | str, *, progress: Progress | None = None) -> int:
+        with kernel_errors:
+            removed = snapshots.purge(self._catalog, as_image(spec), progress)
+            if progress:
+                space.reclaim(self._catalog.kernel, lambda *_: progress(removed, removed))
+            return removed
+
+    def rollback(self, spec: SnapSpec | str, *, progress: Progress | None = None) -> None:
+        with kernel_errors:
+            snapshots.rollback(self._catalog, as_snapshot(spec))
+            self._reclaim_if_shown(progress)
+
+    def protect_snapshot(self, spec: SnapSpec | str) -> None:
+        with kernel_errors:
+            snapshots.protect(self._catalog, as_snapshot(spec))
+
+    def unprotect_snapshot(self, spec: SnapSpec | str) -> None:
+        with kernel_errors:
+            snapshots.unprotect(self._catalog, as_snapshot(spec))
+
+    # --- clones
+
+    def clone(self, parent: SnapSpec | str, child: ImageSpec | str, *, order: int | None = None) -> None:
+        with kernel_errors:
+            clones.clone(self._catalog, as_snapshot(parent), as_image(child), order)
+
+    def children(self, spec: ImageSpec | SnapSpec | str) -> list[ChildInfo]:
+        with kernel_errors:
+            return clones.children(self._catalog, as_spec(spec))
+
+    def flatten(self, spec: ImageSpec | str, *, progress: Progress | None = None) -> None:
+        with kernel_errors:
+            clones.flatten(self._catalog, as_image(spec))
+        if progress:
+            progress(1, 1)
+
+    # --- space and health
+
+    def usage(self, spec: ImageSpec | SnapSpec | str) -> Usage:
+        with kernel_errors:
+            return space.usage(self._catalog, as_spec(spec))
+
+    def store_usage(self) -> StoreUsage:
+        with kernel_errors:
+            return space.store_usage(self._catalog)
+
+    def check(self) -> list[str]:
+        with kernel_errors:
+            return self._kernel.check() + check.check(self._catalog)
+
+    def reclaim(self, *, progress: Progress | None = None) -> None:
+        with kernel_errors:
+            space.reclaim(self._catalog.kernel, progress)
+
+    def _reclaim_if_shown(self, progress: Progress | None) -> None:
+        """Who watches a removal waits for its space; for all others it comes back by and by."""
+        if progress:
+            space.reclaim(self._catalog.kernel, progress)
+
+
+def _furnish(change: Change) -> None:
+    if change.get(keys.SCHEME) is None:
+        change.put(keys.SCHEME, str(SCHEME_VERSION).encode())
+        pools.add_pool(change, DEFAULT_POOL)
