@@ -1,0 +1,1 @@
+"""Formats of what comes from outside and goes there: bytes in, records out, and back."""
