@@ -95,7 +95,8 @@ class SpecPlace(Place):
 
     `side` is the prefix of its flags: "" for `--pool --image --snap`, "dest" for `--dest-pool --dest
     --dest-snap`. `pool_of` names the place whose pool is meant where none is given. An optional place
-    is None when nothing was given, and the pool's name when only a pool was.
+    is None when nothing was given, and the pool's name when only a pool was. `also` is another side whose
+    flags are taken too.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class SpecPlace(Place):
         side: str = "",
         optional: bool = False,
         pool_of: str | None = None,
+        also: str = "",
     ) -> None:
         kind = {(True, False): "IMAGE", (False, True): "IMAGE@SNAP", (True, True): "IMAGE[@SNAP]"}
         label = kind[image, snapshot]
@@ -116,6 +118,7 @@ class SpecPlace(Place):
         self.side = side
         self.dash = f"{side}_" if side else ""
         self.pool_of = pool_of
+        self.also = also
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -125,14 +128,20 @@ class SpecPlace(Place):
 
     def options(self) -> list[Callable[[Any], Any]]:
         """The flags for the parts."""
-        of = "of the new one" if self.side else "of the image"
         dash = self.dash.replace("_", "-")
+        of = "of the new one" if self.side else "of the image"
+        names = [f"--{dash}pool"] if dash else ["-p", "--pool"]
+        images = [f"--{self.side or 'image'}"]
+        if self.also:
+            names.append(f"--{self.also}-pool")
+            images.append(f"--{self.also}")
+        # The last argument is the name under which click hands it over, whichever flag was used.
         shown = [
-            click.option(*(() if dash else ("-p",)), f"--{dash}pool", metavar="POOL", help=f"The pool {of}."),
+            click.option(*names, f"{self.dash}pool", metavar="POOL", help=f"The pool {of}."),
             click.option(
                 f"--{dash}namespace", metavar="NAME", help="The namespace in the pool.", hidden=True
             ),
-            click.option(f"--{self.side or 'image'}", metavar="NAME", help="The image, instead of words."),
+            click.option(*images, self.side or "image", metavar="NAME", help="The image, instead of words."),
         ]
         if self.snapshot:
             shown.append(click.option(f"--{dash}snap", metavar="NAME", help="The snapshot."))

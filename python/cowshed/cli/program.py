@@ -11,7 +11,7 @@ import click
 
 from cowshed.cli.command import MenuGroup, global_options
 from cowshed.cli.session import Session
-from cowshed.errors import CowshedError
+from cowshed.errors import CowshedError, Disconnected
 
 EXIT_USAGE = errno.EINVAL
 EXIT_INTERRUPTED = 130
@@ -73,7 +73,7 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         _complain(session, "interrupted", None)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, Disconnected):
         # The reader has gone: nobody is left to complain to, and flushing at exit must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_PIPE
