@@ -15,7 +15,7 @@ bounded whatever the stream claims.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -111,7 +111,7 @@ class Reader:
         except UnicodeDecodeError:
             raise FormatError(f"{name_of(self._stream)} has a snapshot name that is not UTF-8") from None
 
-    def records(self) -> Iterator[Data | Zeros]:
+    def records(self) -> Generator[Data | Zeros, None, None]:
         """What changed, in the order of the stream; later records win where they overlap."""
         while self._tag != b"e":
             if self._tag not in (b"w", b"z"):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import BinaryIO
 
 from cowshed.errors import FormatError
@@ -29,6 +30,7 @@ class RawSource:
         self.size: int | None = None
         try:
             if not stream.seekable():
+                _widen(stream)
                 return
             self._base = stream.tell()
             self.size = stream.seek(0, os.SEEK_END) - self._base
@@ -37,7 +39,7 @@ class RawSource:
         except OSError as error:
             raise failed(error, "reading", stream) from None
 
-    def pieces(self, ring: int) -> Iterator[tuple[int, memoryview]]:
+    def pieces(self, ring: int) -> Generator[tuple[int, memoryview], None, None]:
         """Offset and content of all that is data, ascending, in pieces of PIECE at most; holes are left out.
 
         A piece stays as it is until `ring - 1` more were taken. Raises IOFailure, and FormatError for a
@@ -158,6 +160,14 @@ def _descriptor(stream: BinaryIO) -> int:
         return stream.fileno()
     except OSError:
         return -1
+
+
+def _widen(pipe: BinaryIO) -> None:
+    """Let a pipe hold a whole piece, so that its writer works on while we do. Only speed hangs on it."""
+    import fcntl
+
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, PIECE)
 
 
 def _is_durable(fd: int) -> bool:

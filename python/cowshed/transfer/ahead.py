@@ -13,12 +13,12 @@ DEPTH = 4
 """Items that exist at once: one being made, one being used, the rest waiting."""
 
 
-def ahead(items: Iterator[T], *, wait: bool = True) -> Generator[T]:
+def ahead(items: Iterator[T]) -> Generator[T, None, None]:
     """Yield what `items` yields, made up to DEPTH - 1 items ahead in another thread.
 
     An item may be used until the next is asked for: so a maker with DEPTH buffers can use them in turn.
     What the maker raises is raised here. When this generator is closed early, the maker stops at its next
-    item; that is waited for unless `wait` is False (for makers that may block for ever, on a pipe).
+    item, and that is waited for: so it must not be one that may block for ever, on a pipe.
     """
     room = threading.Semaphore(DEPTH)
     made: SimpleQueue[tuple[T] | BaseException | None] = SimpleQueue()
@@ -48,5 +48,4 @@ def ahead(items: Iterator[T], *, wait: bool = True) -> Generator[T]:
     finally:
         stopped = True
         room.release()
-        if wait:
-            maker.join()
+        maker.join()

@@ -124,8 +124,10 @@ def _check(store: Store, spec: ImageSpec, header: Header) -> None:
 
 def _apply(store: Store, spec: ImageSpec, reader: Reader, total: int, progress: Progress | None) -> None:
     store.resize(spec, reader.header.size, allow_shrink=True)
-    # Not waited for when it is left early: the stream may be a pipe on which nothing comes any more.
-    with closing(ahead(reader.records(), wait=total > 0)) as records, store.open(spec) as image:
+    with (
+        closing(ahead(reader.records()) if total else reader.records()) as records,
+        store.open(spec) as image,
+    ):
         for record in records:
             match record:
                 case Data():

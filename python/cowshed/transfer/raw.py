@@ -64,7 +64,7 @@ def _fill(store: Store, scratch: ImageSpec, source: RawSource, progress: Progres
     total = source.size or 0
     end = 0
     room = source.size if source.size is not None else _FIRST_SIZE
-    pieces = ahead(source.pieces(DEPTH), wait=source.size is not None)
+    pieces = source.pieces(DEPTH) if source.size is None else ahead(source.pieces(DEPTH))
     with closing(pieces), store.open(scratch) as image:
         for offset, data in pieces:
             end = offset + len(data)
