@@ -1,0 +1,435 @@
+//! Reading and writing one open version.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::core::Core;
+use crate::error::{Error, Result};
+use crate::ids::{BLOCK, BLOCK_SIZE, BlockNo, Index, VersionId};
+use crate::live::Live;
+use crate::page::{Page, span};
+use crate::rows::{FANOUT, LEVELS, Pointer};
+use crate::space::Run;
+use crate::tree::next_mapped;
+
+/// Bytes that one leaf maps.
+const LEAF_BYTES: u64 = BLOCK_SIZE * FANOUT as u64;
+/// Blocks that are unmapped under one hold of the meta lock.
+const UNMAP_BLOCKS: u64 = span(2);
+
+/// An open version. Cheap to clone; needs no file of its own.
+#[derive(Clone)]
+pub struct Disk {
+    pub(crate) core: Arc<Core>,
+    pub(crate) live: Arc<Live>,
+}
+
+/// A part of a write that lies in one leaf, and is stored in one way.
+enum Part {
+    /// Into blocks that the head owns: byte offset in the blocks file, range of the data.
+    InPlace(u64, Range<usize>),
+    /// Whole blocks into new ones.
+    Fresh(Index, Range<usize>),
+    /// A part of a block into a new one, with the rest of the old one: offset in the block.
+    Mixed(Index, Pointer, usize, Range<usize>),
+    /// Whole blocks of zeros where something is mapped.
+    Zero(Index, u64),
+}
+
+/// A mapped or unmapped piece of a disk: offset, length in bytes, whether it is mapped.
+pub type Extent = (u64, u64, bool);
+
+/// The pieces of `offset..offset + len` that lie in one leaf each.
+fn leaf_pieces(offset: u64, len: u64) -> impl Iterator<Item = Range<u64>> {
+    let end = offset + len;
+    let mut at = offset;
+    std::iter::from_fn(move || {
+        if at >= end {
+            return None;
+        }
+        let start = at;
+        at = ((at / LEAF_BYTES + 1) * LEAF_BYTES).min(end);
+        Some(start..at)
+    })
+}
+
+fn is_zero(data: &[u8]) -> bool {
+    // SAFETY-free and fast: eight bytes at a time, giving up at the first that are not zero.
+    let mut words = data.chunks_exact(16);
+    words.all(|word| u128::from_ne_bytes(word.try_into().expect("sixteen bytes")) == 0)
+        && words.remainder().iter().all(|&byte| byte == 0)
+}
+
+impl Disk {
+    /// Which version it is.
+    pub fn version(&self) -> VersionId {
+        self.live.id
+    }
+
+    /// Bytes.
+    pub fn size(&self) -> u64 {
+        self.live.view.read().row.size
+    }
+
+    /// Whether writes are refused.
+    pub fn read_only(&self) -> bool {
+        self.live.view.read().check_writable(self.live.id).is_err()
+    }
+
+    /// Refuse a range that does not lie within the disk.
+    pub fn check_range(&self, offset: u64, len: u64) -> Result<()> {
+        self.live.view.read().check_range(offset, len)
+    }
+
+    /// Fill `buf` from `offset` on.
+    pub fn read(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        self.core.check_open()?;
+        self.live.view.read().check_range(offset, buf.len() as u64)?;
+        for piece in leaf_pieces(offset, buf.len() as u64) {
+            let out = &mut buf[(piece.start - offset) as usize..(piece.end - offset) as usize];
+            self.read_piece(piece, out)?;
+        }
+        Ok(())
+    }
+
+    fn read_piece(&self, piece: Range<u64>, out: &mut [u8]) -> Result<()> {
+        let _inside = self.core.grace.enter();
+        let Some(leaf) = self.leaf(Index(piece.start / BLOCK_SIZE))? else {
+            out.fill(0);
+            return Ok(());
+        };
+        let mut at = piece.start;
+        while at < piece.end {
+            // As many blocks as follow one another, in the file or in being unmapped.
+            let first = leaf.get((at / BLOCK_SIZE) as usize % FANOUT);
+            let mut next = (at / BLOCK_SIZE + 1) * BLOCK_SIZE;
+            while next < piece.end {
+                let pointer = leaf.get((next / BLOCK_SIZE) as usize % FANOUT);
+                let expected = match first.is_none() {
+                    true => 0,
+                    false => first.number() + next / BLOCK_SIZE - at / BLOCK_SIZE,
+                };
+                if pointer.number() != expected {
+                    break;
+                }
+                next += BLOCK_SIZE;
+            }
+            let next = next.min(piece.end);
+            let out = &mut out[(at - piece.start) as usize..(next - piece.start) as usize];
+            if first.is_none() {
+                out.fill(0);
+            } else {
+                self.core.read_blocks(BlockNo(first.number()).offset() + at % BLOCK_SIZE, out)?;
+            }
+            at = next;
+        }
+        Ok(())
+    }
+
+    fn leaf(&self, index: Index) -> Result<Option<Arc<Page>>> {
+        let view = self.live.view.read();
+        view.check_alive(self.live.id)?;
+        Ok(view.leaf(&self.core.pages, index)?.map(|(leaf, _)| leaf))
+    }
+
+    /// Store `data` at `offset`. Whole blocks of zeros are unmapped.
+    pub fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
+        let len = data.len() as u64;
+        self.check_write(offset, len)?;
+        if data.is_empty() {
+            return Ok(());
+        }
+        let _held = self
+            .live
+            .ranges
+            .hold(offset / BLOCK_SIZE, (offset + len).div_ceil(BLOCK_SIZE));
+        self.write_held(offset, data)
+    }
+
+    fn check_write(&self, offset: u64, len: u64) -> Result<()> {
+        self.core.check_usable()?;
+        let view = self.live.view.read();
+        view.check_writable(self.live.id)?;
+        view.check_range(offset, len)
+    }
+
+    /// Zero what lies in the last block beyond a disk's end.
+    pub(crate) fn zero_tail(&self) -> Result<()> {
+        let size = self.size();
+        let block = size / BLOCK_SIZE;
+        let _held = self.live.ranges.hold(block, block + 1);
+        let zeros = [0; BLOCK];
+        self.write_held(size, &zeros[(size % BLOCK_SIZE) as usize..])
+    }
+
+    /// Write where the blocks are held.
+    fn write_held(&self, offset: u64, data: &[u8]) -> Result<()> {
+        for piece in leaf_pieces(offset, data.len() as u64) {
+            let data = &data[(piece.start - offset) as usize..(piece.end - offset) as usize];
+            while !self.write_piece(piece.start, data)? {}
+        }
+        self.core.limit_dirty()
+    }
+
+    /// One attempt to write within a leaf; false when a rollback or resize came in between.
+    fn write_piece(&self, offset: u64, data: &[u8]) -> Result<bool> {
+        let _inside = self.core.grace.enter();
+        let (parts, generation) = {
+            let _gate = self.live.gate.read();
+            let (leaf, generation) = {
+                let view = self.live.view.read();
+                view.check_writable(self.live.id)?;
+                (view.leaf(&self.core.pages, Index(offset / BLOCK_SIZE))?, view.generation)
+            };
+            let mut parts = split(offset, data, leaf.as_ref());
+            for part in &parts {
+                if let Part::InPlace(at, range) = part {
+                    self.core.write_blocks(*at, &data[range.clone()])?;
+                }
+            }
+            parts.retain(|part| !matches!(part, Part::InPlace(..)));
+            (parts, generation)
+        };
+        if parts.is_empty() {
+            return Ok(true);
+        }
+        let mut placed: Vec<(Index, Run)> = Vec::new();
+        let stored = parts.iter().try_for_each(|part| self.store(part, data, &mut placed));
+        let published = stored.and_then(|()| self.publish(&parts, &placed, generation));
+        match published {
+            Ok(true) => Ok(true),
+            other => {
+                let mut meta = self.core.meta.lock();
+                for (_, run) in placed {
+                    meta.space.give_back(run)?;
+                }
+                other
+            }
+        }
+    }
+
+    /// Write a part into newly reserved blocks.
+    fn store(&self, part: &Part, data: &[u8], placed: &mut Vec<(Index, Run)>) -> Result<()> {
+        match part {
+            Part::InPlace(..) | Part::Zero(..) => Ok(()),
+            Part::Fresh(index, range) => {
+                let mut index = *index;
+                let mut data = &data[range.clone()];
+                while !data.is_empty() {
+                    let run = self.core.meta()?.space.reserve((data.len() / BLOCK) as u64)?;
+                    placed.push((index, run));
+                    let (now, later) = data.split_at(run.1 as usize * BLOCK);
+                    self.core.write_blocks(run.0.offset(), now)?;
+                    index.0 += run.1;
+                    data = later;
+                }
+                Ok(())
+            }
+            Part::Mixed(index, old, inside, range) => {
+                let mut block = [0; BLOCK];
+                if !old.is_none() {
+                    self.core.read_blocks(BlockNo(old.number()).offset(), &mut block)?;
+                }
+                block[*inside..*inside + range.len()].copy_from_slice(&data[range.clone()]);
+                let run = self.core.meta()?.space.reserve(1)?;
+                placed.push((*index, run));
+                self.core.write_blocks(run.0.offset(), &block)
+            }
+        }
+    }
+
+    /// Map the stored blocks on a fresh walk (rule 5) and unmap what became zero. False when what was read for it may
+    /// no longer hold.
+    fn publish(&self, parts: &[Part], placed: &[(Index, Run)], generation: u64) -> Result<bool> {
+        let mut meta = self.core.meta()?;
+        let mut view = self.live.view.write();
+        view.check_writable(self.live.id)?;
+        if view.generation != generation {
+            return Ok(false);
+        }
+        let mut row = view.row;
+        let parent = meta.parent_root(&row)?;
+        let mut edit = self.core.edit(&mut meta);
+        let mut change = || {
+            for (index, run) in placed {
+                edit.map(&mut row, parent, *index, *run)?;
+            }
+            for part in parts {
+                if let Part::Zero(index, blocks) = part {
+                    edit.unmap(&mut row, parent, index.0, index.0 + blocks)?;
+                }
+            }
+            Ok(edit.let_go)
+        };
+        let let_go = change().map_err(|error| self.core.fail(error))?;
+        meta.changed_head(self.live.id, &row, let_go)?;
+        view.set_row(row, &self.core.pages)?;
+        Ok(true)
+    }
+
+    /// Make a range read as zeros; whole blocks are unmapped.
+    pub fn discard(&self, offset: u64, len: u64) -> Result<()> {
+        self.check_write(offset, len)?;
+        if len == 0 {
+            return Ok(());
+        }
+        let end = offset + len;
+        let size = self.size();
+        let first = offset.div_ceil(BLOCK_SIZE);
+        // The last block counts as whole when the disk ends in it.
+        let last = if end == size { end.div_ceil(BLOCK_SIZE) } else { end / BLOCK_SIZE };
+        let _held = self
+            .live
+            .ranges
+            .hold(offset / BLOCK_SIZE, end.div_ceil(BLOCK_SIZE));
+        let zeros = [0; BLOCK];
+        if first > last || (first == last && offset % BLOCK_SIZE != 0 && end <= first * BLOCK_SIZE) {
+            return self.write_held(offset, &zeros[..len as usize]);
+        }
+        if offset < first * BLOCK_SIZE {
+            self.write_held(offset, &zeros[..(first * BLOCK_SIZE - offset) as usize])?;
+        }
+        if last * BLOCK_SIZE < end {
+            self.write_held(last * BLOCK_SIZE, &zeros[..(end - last * BLOCK_SIZE) as usize])?;
+        }
+        self.unmap(first, last)
+    }
+
+    fn unmap(&self, first: u64, last: u64) -> Result<()> {
+        let mut from = first;
+        while from < last {
+            {
+                let mut meta = self.core.meta()?;
+                let mut view = self.live.view.write();
+                view.check_writable(self.live.id)?;
+                let mut row = view.row;
+                let pages = &self.core.pages;
+                let Some(found) = next_mapped(pages, row.root, LEVELS, 0, from, last)? else {
+                    return Ok(());
+                };
+                let end = ((found / UNMAP_BLOCKS + 1) * UNMAP_BLOCKS).min(last);
+                let parent = meta.parent_root(&row)?;
+                let mut edit = self.core.edit(&mut meta);
+                let result = edit.unmap(&mut row, parent, found, end);
+                let let_go = edit.let_go;
+                result.map_err(|error| self.core.fail(error))?;
+                meta.changed_head(self.live.id, &row, let_go)?;
+                view.set_row(row, pages)?;
+                from = end;
+            }
+            self.core.limit_dirty()?;
+        }
+        Ok(())
+    }
+
+    /// Which pieces of a range are mapped: they cover it without gaps from `offset` on, `limit` of them at most.
+    pub fn extents(&self, offset: u64, len: u64, limit: usize) -> Result<Vec<Extent>> {
+        self.core.check_open()?;
+        let view = self.live.view.read();
+        view.check_alive(self.live.id)?;
+        view.check_range(offset, len)?;
+        let end = offset + len;
+        let mut extents: Vec<Extent> = Vec::new();
+        let mut push = |from: u64, to: u64, mapped: bool| match extents.last_mut() {
+            Some((_, n, m)) if *m == mapped => *n += to - from,
+            _ => extents.push((from, to - from, mapped)),
+        };
+        let mut at = offset;
+        let mut count = 0;
+        while at < end && count < limit {
+            let index = at / BLOCK_SIZE;
+            let pages = &self.core.pages;
+            let found = next_mapped(pages, view.row.root, LEVELS, 0, index, end.div_ceil(BLOCK_SIZE))?;
+            let Some(mapped) = found else {
+                push(at, end, false);
+                break;
+            };
+            if mapped * BLOCK_SIZE > at {
+                push(at, mapped * BLOCK_SIZE, false);
+                at = mapped * BLOCK_SIZE;
+                count += 1;
+            }
+            let Some((leaf, _)) = view.leaf(pages, Index(mapped))? else {
+                break;
+            };
+            let start = at;
+            while at < end && !leaf.get((at / BLOCK_SIZE) as usize % FANOUT).is_none() {
+                at = (at / BLOCK_SIZE + 1) * BLOCK_SIZE;
+                if at % LEAF_BYTES == 0 {
+                    break;
+                }
+            }
+            at = at.min(end);
+            push(start, at, true);
+            count += 1;
+        }
+        Ok(extents)
+    }
+}
+
+/// How each block of a write within a leaf is to be stored.
+fn split(offset: u64, data: &[u8], leaf: Option<&(Arc<Page>, bool)>) -> Vec<Part> {
+    let mut parts: Vec<Part> = Vec::new();
+    let mut done = 0;
+    while done < data.len() {
+        let at = offset + done as u64;
+        let inside = (at % BLOCK_SIZE) as usize;
+        let n = (BLOCK - inside).min(data.len() - done);
+        let index = Index(at / BLOCK_SIZE);
+        let range = done..done + n;
+        let pointer = leaf.map_or(Pointer::NONE, |(leaf, _)| leaf.get(index.0 as usize % FANOUT));
+        let in_place = pointer.owned() && leaf.is_some_and(|(_, owned)| *owned);
+        let zero = (n == BLOCK || pointer.is_none()) && is_zero(&data[range.clone()]);
+        done += n;
+        if zero {
+            match parts.last_mut() {
+                _ if pointer.is_none() => {}
+                Some(Part::Zero(first, blocks)) if first.0 + *blocks == index.0 => *blocks += 1,
+                _ => parts.push(Part::Zero(index, 1)),
+            }
+        } else if in_place {
+            let to = BlockNo(pointer.number()).offset() + inside as u64;
+            match parts.last_mut() {
+                Some(Part::InPlace(start, before))
+                    if *start + before.len() as u64 == to && before.end == range.start =>
+                {
+                    before.end = range.end;
+                }
+                _ => parts.push(Part::InPlace(to, range)),
+            }
+        } else if n < BLOCK {
+            parts.push(Part::Mixed(index, pointer, inside, range));
+        } else {
+            match parts.last_mut() {
+                Some(Part::Fresh(_, before)) if before.end == range.start => before.end = range.end,
+                _ => parts.push(Part::Fresh(index, range)),
+            }
+        }
+    }
+    parts
+}
+
+impl Core {
+    fn read_blocks(&self, offset: u64, out: &mut [u8]) -> Result<()> {
+        self.blocks
+            .read_at(offset, out)
+            .map_err(|e| Error::io(format_args!("reading block {}", offset / BLOCK_SIZE), &e))
+    }
+
+    fn write_blocks(&self, offset: u64, data: &[u8]) -> Result<()> {
+        self.blocks
+            .write_at(offset, data)
+            .map_err(|e| Error::io(format_args!("writing block {}", offset / BLOCK_SIZE), &e))?;
+        self.commits.note_write();
+        Ok(())
+    }
+
+    /// Open a version.
+    pub fn disk(self: &Arc<Core>, id: VersionId) -> Result<Disk> {
+        self.check_open()?;
+        Ok(Disk {
+            core: self.clone(),
+            live: self.live(id)?,
+        })
+    }
+}

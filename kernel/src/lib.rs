@@ -1,0 +1,36 @@
+//! The kernel of cowshed: what bytes are where.
+//!
+//! A store keeps *versions* of disks: heads, which are written, and frozen ones, which are not. Each version is a tree
+//! of pages that maps block indexes to blocks in one file; versions share pages and blocks. Pages, versions and the
+//! package's keys live in a transactional catalogue. docs/design.md argues the design, docs/format.md has the bytes.
+//!
+//! From the bottom up: [`storage`] (all I/O), [`rows`] (the bytes), [`catalog`] (the database), `pages`, `space`
+//! and `meta` (state in memory), `tree` (walks that change), [`commit`] (durability), [`disk`] (reading and
+//! writing), [`transaction`] (operations on versions), [`reclaim`] (getting space back), [`account`] (walks that
+//! look), [`check`] (the verifier, which shares only the rows with the rest) and [`kernel`] (a store on disk).
+
+pub mod account;
+pub mod catalog;
+pub mod check;
+pub mod commit;
+pub mod core;
+pub mod disk;
+pub mod error;
+pub mod grace;
+pub mod ids;
+pub mod kernel;
+mod live;
+mod meta;
+mod overlay;
+mod page;
+mod pages;
+#[cfg(feature = "python")]
+mod python;
+mod quiet;
+mod ranges;
+pub mod reclaim;
+pub mod rows;
+mod space;
+pub mod storage;
+pub mod transaction;
+mod tree;

@@ -1,0 +1,153 @@
+//! The pages of all trees: a bounded cache of clean ones, and all that a commit has yet to write.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use quick_cache::sync::Cache;
+use quick_cache::Weighter;
+
+use crate::catalog::Catalog;
+use crate::error::{Error, Result};
+use crate::ids::PageId;
+use crate::page::{Page, PageState};
+
+/// What a page takes in memory, with its share of the tables that hold it.
+const PAGE_BYTES: u64 = size_of::<Page>() as u64 + 128;
+
+/// A page in the cache. Those that the catalogue does not have yet weigh nothing, and so are never evicted.
+#[derive(Clone)]
+struct Slot {
+    page: Arc<Page>,
+    clean: bool,
+}
+
+#[derive(Clone)]
+struct Weight;
+
+impl Weighter<PageId, Slot> for Weight {
+    fn weight(&self, _: &PageId, slot: &Slot) -> u64 {
+        if slot.clean { PAGE_BYTES } else { 0 }
+    }
+}
+
+/// All pages, of all versions.
+///
+/// Everything but [`Pages::get`] is called under the kernel's meta lock.
+pub struct Pages {
+    catalog: Arc<Catalog>,
+    cache: Cache<PageId, Slot, Weight>,
+    /// Changed since the capture; `None` is deleted.
+    changed: Mutex<BTreeMap<PageId, Option<Arc<Page>>>>,
+}
+
+impl Pages {
+    /// Clean pages take `cache_bytes` at most.
+    pub fn new(catalog: Arc<Catalog>, cache_bytes: u64) -> Pages {
+        let items = (cache_bytes / PAGE_BYTES).max(16) as usize;
+        Pages {
+            catalog,
+            cache: Cache::with_weighter(items, cache_bytes, Weight),
+            changed: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// A page that a live pointer names. May be called by a reader of a version that is kept from changing.
+    pub fn get(&self, id: PageId) -> Result<Arc<Page>> {
+        if let Some(slot) = self.cache.get(&id) {
+            return Ok(slot.page);
+        }
+        let page = self
+            .catalog
+            .snapshot()?
+            .page(id)?
+            .ok_or_else(|| Error::damaged(format!("{id} is missing")))?;
+        let page = Arc::new(page);
+        self.cache.insert(
+            id,
+            Slot {
+                page: page.clone(),
+                clean: true,
+            },
+        );
+        Ok(page)
+    }
+
+    /// A page that a pointer from one level up names.
+    pub fn get_at(&self, id: PageId, level: u8) -> Result<Arc<Page>> {
+        let page = self.get(id)?;
+        page.expect_level(level)?;
+        Ok(page)
+    }
+
+    /// Add a page that is new to the catalogue.
+    pub fn add(&self, page: Page) -> Arc<Page> {
+        self.keep(Arc::new(page))
+    }
+
+    /// The page, or a copy in its place, free to be changed. Whoever holds the page from before must look again.
+    pub fn writable(&self, page: Arc<Page>) -> Arc<Page> {
+        match page.state() {
+            PageState::Fresh | PageState::Dirty => page,
+            PageState::Clean | PageState::Captured => self.keep(Arc::new(page.dirty_copy())),
+        }
+    }
+
+    /// Delete a page.
+    pub fn delete(&self, page: &Page) {
+        let mut changed = self.changed.lock();
+        if page.state() == PageState::Fresh {
+            changed.remove(&page.id);
+        } else {
+            changed.insert(page.id, None);
+        }
+        self.cache.remove(&page.id);
+    }
+
+    fn keep(&self, page: Arc<Page>) -> Arc<Page> {
+        self.changed.lock().insert(page.id, Some(page.clone()));
+        self.cache.insert(
+            page.id,
+            Slot {
+                page: page.clone(),
+                clean: false,
+            },
+        );
+        page
+    }
+
+    /// Whether nothing waits for a capture.
+    pub fn is_clean(&self) -> bool {
+        self.changed.lock().is_empty()
+    }
+
+    /// Bytes of pages that wait for a capture.
+    pub fn dirty_bytes(&self) -> u64 {
+        self.changed.lock().len() as u64 * PAGE_BYTES
+    }
+
+    /// Bytes of clean pages.
+    pub fn clean_bytes(&self) -> u64 {
+        self.cache.weight()
+    }
+
+    /// Begin a commit: the changes that it is to write. The pages are not changed from here on.
+    pub fn capture(&self) -> Vec<(PageId, Option<Arc<Page>>)> {
+        let changed = std::mem::take(&mut *self.changed.lock());
+        for page in changed.values().flatten() {
+            page.set_state(PageState::Captured);
+        }
+        changed.into_iter().collect()
+    }
+
+    /// The catalogue has what was captured.
+    pub fn committed(&self, captured: Vec<(PageId, Option<Arc<Page>>)>) {
+        let changed = self.changed.lock();
+        for (id, page) in captured {
+            if let (Some(page), false) = (page, changed.contains_key(&id)) {
+                page.set_state(PageState::Clean);
+                self.cache.insert(id, Slot { page, clean: true });
+            }
+        }
+    }
+}
