@@ -120,7 +120,7 @@ class Feeder:
                 pipe.write(data)
                 pipe.flush()
             except BrokenPipeError:
-                pipe.raw.close()  # type: ignore[attr-defined]
+                pipe.raw.close()
 
     def __enter__(self) -> BinaryIO:
         return self.stream

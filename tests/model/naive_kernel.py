@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -343,6 +344,7 @@ class _Draft:
 
     def __init__(self, state: State) -> None:
         self.versions = dict(state.versions)
+        self.tokens = state.tokens
         self.mine: set[int] = set()
         self.freed = 0
 
@@ -351,7 +353,7 @@ class _Draft:
         if found is None or found.hidden:
             raise refuse("missing", f"no version {version}")
         if head is not None and found.head != head:
-            raise refuse("invalid", f"version {version} is {'a head' if found.head else 'frozen'}")
+            raise refuse("read-only" if head else "invalid", f"version {version} is not of that kind")
         if version not in self.mine:
             found = self.versions[version] = replace(found, blocks=dict(found.blocks))
             self.mine.add(version)
@@ -385,8 +387,12 @@ class _Draft:
 
     def resize(self, head: int, size: int) -> None:
         found = self._find(head, head=True)
-        if size < found.size:
-            clear(found, size, found.size - size, itertools.count(-1, -1))
+        for block in [block for block in found.blocks if block * BLOCK_SIZE >= size]:
+            del found.blocks[block]
+        inside = found.size % BLOCK_SIZE
+        if size > found.size and inside:
+            # What lies behind the end within the last block is not defined until the disk grows over it.
+            put(found, found.size // BLOCK_SIZE, inside, bytes(BLOCK_SIZE - inside), self.tokens)
         found.size = size
 
     def _prune(self, version: int) -> None:
@@ -416,19 +422,22 @@ def pieces(offset: int, length: int) -> list[tuple[int, int, int]]:
     return found
 
 
-def clear(version: Version, offset: int, length: int, tokens: Any) -> None:
-    """Make a range read as zeros; whole blocks are unmapped, and the rest of a partial one is rewritten."""
-    whole_end = version.size if version.size % BLOCK_SIZE else None
+def put(version: Version, block: int, start: int, piece: bytes, tokens: Iterator[int]) -> None:
+    """Store a piece of a block. Zeros unmap a whole block, and do nothing to one that is not mapped."""
+    if not any(piece) and (len(piece) == BLOCK_SIZE or block not in version.blocks):
+        version.blocks.pop(block, None)
+        return
+    old = version.blocks.get(block, (0, ZEROS))[1]
+    version.blocks[block] = (next(tokens), old[:start] + piece + old[start + len(piece) :])
+
+
+def clear(version: Version, offset: int, length: int, tokens: Iterator[int]) -> None:
+    """Make a range read as zeros. The last block counts as whole when the disk ends in it."""
     for block, start, stop in pieces(offset, length):
-        if block not in version.blocks:
-            continue
-        last = whole_end is not None and block * BLOCK_SIZE + stop == whole_end
-        old = version.blocks[block][1]
-        new = old[:start] + bytes(stop - start) + old[stop:]
-        if (start == 0 and (stop == BLOCK_SIZE or last)) or new == ZEROS:
-            del version.blocks[block]
+        if start == 0 and (stop == BLOCK_SIZE or block * BLOCK_SIZE + stop == version.size):
+            version.blocks.pop(block, None)
         else:
-            version.blocks[block] = (next(tokens), new)
+            put(version, block, start, bytes(stop - start), tokens)
 
 
 class NaiveDisk:
@@ -481,13 +490,8 @@ class NaiveDisk:
             found = self._writable(offset, len(view))
             at = 0
             for block, start, stop in pieces(offset, len(view)):
-                piece = bytes(view[at : at + stop - start])
-                at += len(piece)
-                if not any(piece):
-                    clear(found, block * BLOCK_SIZE + start, len(piece), state.tokens)
-                    continue
-                old = found.blocks.get(block, (0, ZEROS))[1]
-                found.blocks[block] = (next(state.tokens), old[:start] + piece + old[stop:])
+                put(found, block, start, bytes(view[at : at + stop - start]), state.tokens)
+                at += stop - start
 
     def discard(self, offset: int, length: int) -> None:
         with self.kernel.state.lock:

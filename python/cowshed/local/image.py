@@ -65,12 +65,11 @@ class LocalImage(Image):
 
     def close(self) -> None:
         disk, self._disk = self._disk, None
-        if disk is None or self._read_only:
+        if disk is None or not self._written:
             return
         with kernel_errors:
-            images.touch(self._catalog, self._image_id, self._written)
-            if self._written:
-                self._catalog.kernel.flush()
+            images.touch(self._catalog, self._image_id)
+            self._catalog.kernel.flush()
 
     # The data path has its own try: a context manager costs as much as a small cached read.
 

@@ -92,10 +92,8 @@ def stat(catalog: Catalog, spec: ImageSpec | SnapSpec) -> ImageStat:
     else:
         image_id, image = catalog.image(spec)
         value = catalog.get(keys.times(image_id))
-        times = (
-            StoredTimes.decode(keys.times(image_id), value)
-            if value
-            else StoredTimes(image.created, image.created)
+        modified = (
+            StoredTimes.decode(keys.times(image_id), value).modified if value is not None else image.created
         )
         described = ImageStat(
             pool=image.pool,
@@ -106,8 +104,8 @@ def stat(catalog: Catalog, spec: ImageSpec | SnapSpec) -> ImageStat:
             order=image.order,
             snapshot_count=image.snapshots,
             created=image.created,
-            accessed=times.accessed,
-            modified=times.modified,
+            accessed=modified,
+            modified=modified,
             parent=parent_of(catalog, image.parent, image.parent.overlap if image.parent else 0),
         )
     return described
@@ -185,15 +183,11 @@ def remove(catalog: Catalog, spec: ImageSpec) -> None:
     catalog.change(decide)
 
 
-def touch(catalog: Catalog, image_id: str, modified: bool) -> None:
-    """Write down that an image was used; nothing if it is gone."""
+def touch(catalog: Catalog, image_id: str) -> None:
+    """Write down that an image was modified; nothing if it is gone."""
 
     def decide(change: Change) -> None:
-        if change.image_by_id(image_id) is None:
-            return
-        key = keys.times(image_id)
-        value = None if modified else change.get(key)
-        at = now()
-        change.put(key, StoredTimes(at, StoredTimes.decode(key, value).modified if value else at).encode())
+        if change.image_by_id(image_id) is not None:
+            change.put(keys.times(image_id), StoredTimes(now()).encode())
 
     catalog.change(decide)

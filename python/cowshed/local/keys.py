@@ -8,7 +8,7 @@ sorts as the listing does. Values are compact JSON but where said otherwise (`st
     pool/<pool>                             a pool
     name/<pool>/<namespace>/<image>         the id of the image of that name, as it is
     image/<image id>                        an image: its names, its head version, its parent
-    times/<image id>                        when it was last used; written apart, so that closing an
+    times/<image id>                        when it was last written; kept apart, so that closing an
                                             image never competes with operations on it
     snap/<image id>/<snapshot id>           a snapshot; the id is its frozen version's, 16 hex digits
     snapname/<image id>/<snapshot>          the id of the snapshot of that name, 16 hex digits

@@ -119,8 +119,7 @@ class StoredSnapshot(_Stored):
 
 @dataclass(frozen=True, slots=True)
 class StoredTimes(_Stored):
-    accessed: float
     modified: float
 
     def encode(self) -> bytes:
-        return _compact({"accessed": self.accessed, "modified": self.modified})
+        return _compact({"modified": self.modified})

@@ -64,9 +64,9 @@ class ImageStat:
     snapshot_count: int
     created: float
     accessed: float
-    """When it was last opened for writing and let go (reads leave no mark)."""
+    """As far as is known: reads need leave no mark."""
     modified: float
-    """When its content or size was last changed: at close, after writes."""
+    """When it was last closed after writes."""
     parent: ParentInfo | None = None
     snapshot: str | None = None
     """The snapshot that is described; None: the image itself."""
