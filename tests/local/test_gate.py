@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -32,29 +31,25 @@ def test_many_are_inside_together() -> None:
     assert not meeting.broken
 
 
-def test_nobody_is_inside_with_the_one_alone() -> None:
-    gate, inside, wrong = Gate(), [0], []
+@pytest.mark.parametrize(
+    ("first", "second"), [("alone", "together"), ("together", "alone"), ("alone", "alone")]
+)
+def test_nobody_is_inside_with_the_one_alone(first: str, second: str) -> None:
+    gate = Gate()
+    order: list[str] = []
 
-    def pass_together() -> None:
-        for _ in range(300):
-            with gate.together():
-                inside.append(1)
-                inside.pop()
+    def come() -> None:
+        with getattr(gate, second)():
+            order.append("second is in")
 
-    def pass_alone() -> None:
-        for _ in range(100):
-            with gate.alone():
-                inside.append(1)
-                wrong.extend(1 for _ in range(50) if len(inside) != 2)
-                inside.pop()
-
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        run(*[pass_together] * 3, *[pass_alone] * 2)
-    finally:
-        sys.setswitchinterval(before)
-    assert wrong == []
+    other = threading.Thread(target=come)
+    with getattr(gate, first)():
+        other.start()
+        while not order and not gate._state._waiters:  # type: ignore[attr-defined]
+            pass  # until the other waits, or got in
+        order.append("first leaves")
+    other.join()
+    assert order == ["first leaves", "second is in"]
 
 
 def test_who_fails_inside_leaves_it_open() -> None:
