@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Any, TypeVar
@@ -149,6 +148,8 @@ class MenuGroup(click.Group):
         return args[0], command, args[1:]
 
     def _unknown(self, word: str) -> InvalidArgument:
+        import difflib
+
         asked = self.prefix + word
         close = difflib.get_close_matches(word, self._words([*VERBS, *ALIASES]), n=3)
         if not self.prefix:

@@ -77,10 +77,10 @@ class Run:
         for thread in self._threads:
             thread.start()
 
-    def wait(self, until: float) -> bool:
+    def wait(self, until: float | None = None) -> bool:
         """Wait for the threads to end, at most until that time; whether they have."""
         for thread in self._threads:
-            thread.join(max(0.0, until - time.perf_counter()))
+            thread.join(None if until is None else max(0.0, until - time.perf_counter()))
         return not any(thread.is_alive() for thread in self._threads)
 
     def _work(self, index: int, tally: Tally) -> None:
@@ -197,7 +197,7 @@ def _drive(run: Run, shown: Progress) -> float:
             second += 1
     except BaseException:
         run.stop.set()
-        run.wait(float("inf"))
+        run.wait()
         raise
     if run.failures:
         raise run.failures[0]

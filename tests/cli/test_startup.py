@@ -1,0 +1,57 @@
+"""What is loaded to answer: a verb must not pay for what it does not use."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from cli.conftest import Program
+
+HEAVY = {
+    "tqdm",
+    "difflib",
+    "hashlib",
+    "subprocess",
+    "tempfile",
+    "socket",
+    "ssl",
+    "asyncio",
+    "concurrent.futures",
+    "importlib.metadata",
+    "cowshed.transfer",
+    "cowshed.formats",
+    "cowshed.demo",
+}
+
+
+def loaded(program: Program, *words: str) -> set[str]:
+    """The modules that a command loads."""
+    ended = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "cowshed", *words],
+        capture_output=True,
+        text=True,
+        env=program.environment,
+        check=True,
+    )
+    return {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()}
+
+
+def test_version_loads_next_to_nothing(anywhere: Program) -> None:
+    ours = {name for name in loaded(anywhere, "--version") if name.startswith("cowshed")}
+    assert ours == {"cowshed", "cowshed.cli", "cowshed.cli.main"}
+    assert "click" not in loaded(anywhere, "--version")
+
+
+def test_help_loads_no_verb(anywhere: Program) -> None:
+    assert not any(name.startswith("cowshed.cli.verbs.") for name in loaded(anywhere, "--help"))
+
+
+@pytest.mark.parametrize("words", ["ls", "info disk", "snap create disk@a"])
+def test_quick_verbs_stay_light(cowshed: Program, words: str) -> None:
+    cowshed("create", "disk", "--size", "1G")
+    modules = loaded(cowshed, *words.split())
+    assert not modules & HEAVY
+    verbs = {name for name in modules if name.startswith("cowshed.cli.verbs.")}
+    assert len(verbs) == 1
