@@ -120,6 +120,7 @@ impl Core {
             space: &mut meta.space,
             next_page: &self.next_page,
             let_go: 0,
+            halfway: false,
         }
     }
 
@@ -165,7 +166,7 @@ impl Core {
         if live.len() >= 64 && live.len().is_power_of_two() {
             live.retain(|_, weak| weak.strong_count() > 0);
         }
-        let new = Arc::new(Live::new(id, row, &self.pages)?);
+        let new = Arc::new(Live::new(id, row, &self.pages));
         live.insert(id, Arc::downgrade(&new));
         Ok(new)
     }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::ids::{BLOCK, BLOCK_SIZE, BlockNo, Index, VersionId};
-use crate::live::Live;
+use crate::live::{Live, View};
+use crate::meta::Meta;
 use crate::page::{Page, span};
-use crate::rows::{FANOUT, LEVELS, Pointer};
+use crate::rows::{FANOUT, LEVELS, Pointer, VersionRow};
 use crate::space::Run;
-use crate::tree::next_mapped;
+use crate::tree::{Edit, next_mapped};
 
 /// Bytes that one leaf maps.
 const LEAF_BYTES: u64 = BLOCK_SIZE * FANOUT as u64;
@@ -54,7 +55,6 @@ fn leaf_pieces(offset: u64, len: u64) -> impl Iterator<Item = Range<u64>> {
 }
 
 fn is_zero(data: &[u8]) -> bool {
-    // SAFETY-free and fast: eight bytes at a time, giving up at the first that are not zero.
     let mut words = data.chunks_exact(16);
     words.all(|word| u128::from_ne_bytes(word.try_into().expect("sixteen bytes")) == 0)
         && words.remainder().iter().all(|&byte| byte == 0)
@@ -179,6 +179,8 @@ impl Disk {
             let (leaf, generation) = {
                 let view = self.live.view.read();
                 view.check_writable(self.live.id)?;
+                // The disk may have shrunk since the range was checked.
+                view.check_blocks(offset, data.len() as u64)?;
                 (view.leaf(&self.core.pages, Index(offset / BLOCK_SIZE))?, view.generation)
             };
             let mut parts = split(offset, data, leaf.as_ref());
@@ -247,24 +249,39 @@ impl Disk {
         if view.generation != generation {
             return Ok(false);
         }
-        let mut row = view.row;
-        let parent = meta.parent_root(&row)?;
-        let mut edit = self.core.edit(&mut meta);
-        let mut change = || {
+        let parent = meta.parent_root(&view.row)?;
+        self.change(&mut meta, &mut view, |edit, row| {
             for (index, run) in placed {
-                edit.map(&mut row, parent, *index, *run)?;
+                edit.map(row, parent, *index, *run)?;
             }
             for part in parts {
                 if let Part::Zero(index, blocks) = part {
-                    edit.unmap(&mut row, parent, index.0, index.0 + blocks)?;
+                    edit.unmap(row, parent, index.0, index.0 + blocks)?;
                 }
             }
-            Ok(edit.let_go)
-        };
-        let let_go = change().map_err(|error| self.core.fail(error))?;
-        meta.changed_head(self.live.id, &row, let_go)?;
-        view.set_row(row, &self.core.pages)?;
+            Ok(())
+        })?;
         Ok(true)
+    }
+
+    /// Change the head's tree, and show it to those that have the head open.
+    fn change(
+        &self,
+        meta: &mut Meta,
+        view: &mut View,
+        change: impl FnOnce(&mut Edit<'_>, &mut VersionRow) -> Result<()>,
+    ) -> Result<()> {
+        let mut row = view.row;
+        let mut edit = self.core.edit(meta);
+        let result = change(&mut edit, &mut row);
+        if edit.halfway {
+            return result.map_err(|error| self.core.fail(error));
+        }
+        let let_go = edit.let_go;
+        view.set_row(row, &self.core.pages);
+        meta.changed_head(self.live.id, &row, let_go)
+            .map_err(|error| self.core.fail(error))?;
+        result
     }
 
     /// Make a range read as zeros; whole blocks are unmapped.
@@ -302,19 +319,13 @@ impl Disk {
                 let mut meta = self.core.meta()?;
                 let mut view = self.live.view.write();
                 view.check_writable(self.live.id)?;
-                let mut row = view.row;
-                let pages = &self.core.pages;
-                let Some(found) = next_mapped(pages, row.root, LEVELS, 0, from, last)? else {
+                let root = view.row.root;
+                let Some(found) = next_mapped(&self.core.pages, root, LEVELS, 0, from, last)? else {
                     return Ok(());
                 };
                 let end = ((found / UNMAP_BLOCKS + 1) * UNMAP_BLOCKS).min(last);
-                let parent = meta.parent_root(&row)?;
-                let mut edit = self.core.edit(&mut meta);
-                let result = edit.unmap(&mut row, parent, found, end);
-                let let_go = edit.let_go;
-                result.map_err(|error| self.core.fail(error))?;
-                meta.changed_head(self.live.id, &row, let_go)?;
-                view.set_row(row, pages)?;
+                let parent = meta.parent_root(&view.row)?;
+                self.change(&mut meta, &mut view, |edit, row| edit.unmap(row, parent, found, end))?;
                 from = end;
             }
             self.core.limit_dirty()?;

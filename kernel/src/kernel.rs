@@ -26,6 +26,8 @@ const LOCK: &str = "lock";
 
 /// After this long without being told of work the background looks by itself, and commits what was written.
 const BACKGROUND_INTERVAL: Duration = Duration::from_secs(5);
+/// How long the background lets work gather.
+const BACKGROUND_PAUSE: Duration = Duration::from_millis(100);
 /// Pages that the background looks at before it looks whether to stop.
 const BACKGROUND_BUDGET: u64 = 4096;
 
@@ -298,6 +300,9 @@ fn background(core: &Core) {
             if !*told {
                 core.work.1.wait_for(&mut told, BACKGROUND_INTERVAL);
             }
+            // More may be dropped right behind: it is cheaper together, and commits of others go first.
+            let until = Instant::now() + BACKGROUND_PAUSE;
+            while core.check_usable().is_ok() && !core.work.1.wait_until(&mut told, until).timed_out() {}
             *told = false;
         }
         // An error here stops the store, and is told to the next caller.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 
 use crate::error::{Error, Kind, Result};
-use crate::ids::{BLOCK_SIZE, Index, PageId, VersionId};
+use crate::ids::{BLOCK_SIZE, Index, VersionId};
 use crate::page::{Page, span};
 use crate::pages::Pages;
 use crate::ranges::Ranges;
 use crate::rows::{LEVELS, VersionRow, VersionState};
-use crate::tree::leaf_below;
+use crate::tree::{leaf_below, page_of};
 
 /// One version that is open, however often.
 ///
@@ -38,49 +38,38 @@ pub struct View {
 }
 
 impl Live {
-    pub(crate) fn new(id: VersionId, row: VersionRow, pages: &Pages) -> Result<Live> {
+    pub(crate) fn new(id: VersionId, row: VersionRow, pages: &Pages) -> Live {
         let mut view = View {
             row,
             alive: true,
             generation: 0,
             top: None,
         };
-        view.set_row(row, pages)?;
-        Ok(Live {
+        view.set_row(row, pages);
+        Live {
             id,
             ranges: Ranges::default(),
             gate: RwLock::new(()),
             view: RwLock::new(view),
-        })
+        }
     }
 }
 
 impl View {
     /// Take over a changed row or tree.
-    pub(crate) fn set_row(&mut self, row: VersionRow, pages: &Pages) -> Result<()> {
+    pub(crate) fn set_row(&mut self, row: VersionRow, pages: &Pages) {
         self.row = row;
-        self.top = None;
-        let blocks = row.size.div_ceil(BLOCK_SIZE);
-        let mut height = LEVELS;
-        let mut pointer = row.root;
-        let mut owned = true;
-        while !pointer.is_none() {
-            owned &= pointer.owned();
-            let page = pages.get_at(PageId(pointer.number()), height - 1)?;
-            if height == 1 || span(height - 1) < blocks {
-                self.top = Some((page, owned));
-                break;
-            }
-            pointer = page.get(0);
-            height -= 1;
-        }
-        Ok(())
+        // Without the short cut a page that cannot be read is met, and told of, by whoever needs it.
+        self.top = find_top(&row, pages).unwrap_or(None);
     }
 
     /// The leaf of an index, if there is one, and whether the way to it is owned.
     pub(crate) fn leaf(&self, pages: &Pages, index: Index) -> Result<Option<(Arc<Page>, bool)>> {
-        match &self.top {
-            Some((page, owned)) => leaf_below(pages, page.clone(), *owned, index),
+        if let Some((page, owned)) = &self.top {
+            return leaf_below(pages, page.clone(), *owned, index);
+        }
+        match page_of(pages, self.row.root, LEVELS)? {
+            Some(page) => leaf_below(pages, page, self.row.root.owned(), index),
             None => Ok(None),
         }
     }
@@ -102,7 +91,16 @@ impl View {
 
     /// Refuse a range that does not lie within the disk.
     pub(crate) fn check_range(&self, offset: u64, len: u64) -> Result<()> {
-        if offset.checked_add(len).is_some_and(|end| end <= self.row.size) {
+        self.check_end(offset, len, self.row.size)
+    }
+
+    /// Refuse a range that does not lie within the disk's blocks, the last one counted whole.
+    pub(crate) fn check_blocks(&self, offset: u64, len: u64) -> Result<()> {
+        self.check_end(offset, len, self.row.size.next_multiple_of(BLOCK_SIZE))
+    }
+
+    fn check_end(&self, offset: u64, len: u64, size: u64) -> Result<()> {
+        if offset.checked_add(len).is_some_and(|end| end <= size) {
             return Ok(());
         }
         Err(Error::invalid(format!(
@@ -110,4 +108,21 @@ impl View {
             self.row.size
         )))
     }
+}
+
+/// The lowest page that covers all of a version's disk, if it maps anything.
+fn find_top(row: &VersionRow, pages: &Pages) -> Result<Option<(Arc<Page>, bool)>> {
+    let blocks = row.size.div_ceil(BLOCK_SIZE);
+    let mut height = LEVELS;
+    let mut pointer = row.root;
+    let mut owned = true;
+    while let Some(page) = page_of(pages, pointer, height)? {
+        owned &= pointer.owned();
+        if height == 1 || span(height - 1) < blocks {
+            return Ok(Some((page, owned)));
+        }
+        pointer = page.get(0);
+        height -= 1;
+    }
+    Ok(None)
 }

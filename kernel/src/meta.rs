@@ -1,6 +1,6 @@
 //! The versions, and all else that is changed under one lock, the *meta lock*, and captured together.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -36,6 +36,8 @@ pub struct Meta {
     pub(crate) keys: Overlay<Vec<u8>, Vec<u8>>,
     /// Hidden versions some of whose blocks may have become theirs alone, with how many at most.
     pub(crate) stale: HashMap<VersionId, u64>,
+    /// Dying versions that cannot be taken apart, being damaged.
+    pub(crate) stuck: BTreeSet<VersionId>,
 }
 
 /// What [`Meta::capture`] gives to a commit.
@@ -57,6 +59,7 @@ impl Meta {
             work: Overlay::new(),
             keys: Overlay::new(),
             stale: HashMap::new(),
+            stuck: BTreeSet::new(),
         }
     }
 
@@ -180,6 +183,12 @@ impl Meta {
             },
         )?;
         Ok(rows.into_iter().map(|((_, version), ())| version).collect())
+    }
+
+    /// The first dying version that can be taken apart.
+    pub(crate) fn next_dying(&self) -> Result<Option<VersionId>> {
+        let some = self.work(Work::Dying, VersionId(0), self.stuck.len() + 1)?;
+        Ok(some.into_iter().find(|id| !self.stuck.contains(id)))
     }
 
     /// A key of the package.

@@ -34,10 +34,8 @@ impl Core {
         let _one = self.reclaiming.lock();
         let mut done = 0;
         while done < budget {
-            let Some(id) = self.meta()?.work(Work::Dying, VersionId(0), 1)?.first().copied() else {
-                break;
-            };
-            done += self.take_apart(id).map_err(|error| self.fail(error))?;
+            let Some(id) = self.meta()?.next_dying()? else { break };
+            done += self.take_apart(id)?;
             self.limit_dirty()?;
         }
         while done < budget {
@@ -87,10 +85,16 @@ impl Core {
         };
         let mut budget = PAGES_PER_STEP;
         let mut edit = self.edit(&mut meta);
-        let done = edit.turn_into(&mut row.root, parent, below, LEVELS, &mut budget)?;
+        let done = edit.turn_into(&mut row.root, parent, below, LEVELS, &mut budget);
+        // Also where a page could not be read: what was done before is a step like any other.
         meta.put(id, row);
-        if done {
-            self.unlink(&mut meta, id, only)?;
+        match done {
+            Ok(true) => self.unlink(&mut meta, id, only).map_err(|error| self.fail(error))?,
+            Ok(false) => {}
+            Err(error) => {
+                meta.stuck.insert(id);
+                return Err(error);
+            }
         }
         Ok((PAGES_PER_STEP - budget).max(1) as u64)
     }
@@ -143,15 +147,18 @@ impl Core {
                 count_only: false,
                 blocks: 0,
             };
-            let roots = trim
-                .roots(&set)
-                .map_err(|error| self.fail(error))?;
+            let mut emptied = Vec::new();
+            let result = trim.roots(&set, &mut emptied);
             done += (PAGES_PER_STEP - trim.budget).max(0) as u64;
-            let resume = trim.resume;
-            for (version, root) in roots {
+            let (resume, halfway) = (trim.resume, trim.edit.halfway);
+            for version in emptied {
                 let mut row = meta.version(version)?;
-                row.root = root;
+                row.root = Pointer::NONE;
                 meta.put(version, row);
+            }
+            if let Err(error) = result {
+                meta.stale.remove(&id);
+                return Err(if halfway { self.fail(error) } else { error });
             }
             match resume {
                 Some(next) => from = next,
@@ -195,7 +202,7 @@ impl Core {
                     count_only: true,
                     blocks: 0,
                 };
-                count.roots(&set)?;
+                count.roots(&set, &mut Vec::new())?;
                 blocks += count.blocks;
                 from = count.resume;
             }
@@ -251,13 +258,14 @@ impl Edit<'_> {
         for i in 0..FANOUT {
             let mut pointer = page.get(i);
             let below = child(below_page.as_ref(), i);
-            if !self.turn_into(&mut pointer, child(above_page.as_ref(), i), below, height - 1, budget)? {
+            let done = self.turn_into(&mut pointer, child(above_page.as_ref(), i), below, height - 1, budget);
+            if !matches!(done, Ok(true)) {
                 // The entries before are done; this one keeps its page, which was changed in place.
                 let page = self.pages.writable(page);
                 for k in 0..i {
                     page.set(k, child(above_page.as_ref(), k).disowned());
                 }
-                return Ok(false);
+                return done;
             }
         }
         self.pages.delete(&page);
@@ -322,29 +330,28 @@ struct Trim<'a> {
 }
 
 impl Trim<'_> {
-    /// Walk from the roots; the roots of the hidden versions afterwards.
-    fn roots(&mut self, set: &HiddenSet) -> Result<Vec<(VersionId, Pointer)>> {
-        let alone = |root: Pointer| !root.is_none() && !set.neighbours.contains(&root.number());
+    /// Walk from the roots; the versions that map nothing afterwards go to `emptied`.
+    fn roots(&mut self, set: &HiddenSet, emptied: &mut Vec<VersionId>) -> Result<()> {
         let mut own = BTreeMap::new();
-        for (_, root) in set.hidden.iter().filter(|(_, root)| alone(*root)) {
-            own.insert(root.number(), self.edit.pages.get_at(PageId(root.number()), LEVELS - 1)?);
+        for (_, root) in &set.hidden {
+            if let Some(page) = page_of(self.edit.pages, *root, LEVELS)?
+                && !set.neighbours.contains(&root.number())
+            {
+                own.insert(root.number(), page);
+            }
         }
         let mut others = Vec::new();
         for number in &set.neighbours {
             others.push(self.edit.pages.get_at(PageId(*number), LEVELS - 1)?);
         }
         let mut pages: Vec<Arc<Page>> = own.into_values().collect();
-        self.below(&mut pages, &others, LEVELS - 1, 0)?;
-        let mut changed = Vec::new();
+        let result = self.below(&mut pages, &others, LEVELS - 1, 0);
         for page in pages.iter().filter(|page| page.is_empty()) {
             self.edit.pages.delete(page);
-            for (id, root) in &set.hidden {
-                if root.number() == page.id.0 {
-                    changed.push((*id, Pointer::NONE));
-                }
-            }
+            let holders = set.hidden.iter().filter(|(_, root)| root.number() == page.id.0);
+            emptied.extend(holders.map(|(id, _)| *id));
         }
-        Ok(changed)
+        result
     }
 
     /// `pages` stand at one place in trees of the set, and in no neighbour's; their pointers have `height`.
@@ -371,13 +378,16 @@ impl Trim<'_> {
                 continue;
             }
             let mut gone: Vec<u64> = Vec::new();
+            let mut result = Ok(());
             if height == 0 {
                 self.blocks += holders.len() as u64;
-                gone.extend(holders.keys());
                 if !self.count_only {
+                    self.edit.halfway = true;
                     for block in holders.keys() {
                         self.edit.space.free((BlockNo(*block), 1))?;
                     }
+                    self.edit.halfway = false;
+                    gone.extend(holders.keys());
                 }
             } else {
                 if self.budget <= 0 {
@@ -388,24 +398,20 @@ impl Trim<'_> {
                 let load = |number: &u64| self.edit.pages.get_at(PageId(*number), height - 1);
                 let mut own = holders.keys().map(load).collect::<Result<Vec<_>>>()?;
                 let others = seen.iter().map(load).collect::<Result<Vec<_>>>()?;
-                self.below(&mut own, &others, height - 1, base)?;
-                if !self.count_only {
-                    for page in own.iter().filter(|page| page.is_empty()) {
-                        self.edit.pages.delete(page);
-                        gone.push(page.id.0);
-                    }
+                result = self.below(&mut own, &others, height - 1, base);
+                for page in own.iter().filter(|page| page.is_empty()) {
+                    self.edit.pages.delete(page);
+                    gone.push(page.id.0);
                 }
             }
-            if !self.count_only {
-                for number in gone {
-                    for &k in &holders[&number] {
-                        pages[k] = self.edit.pages.writable(pages[k].clone());
-                        pages[k].set(i, Pointer::NONE);
-                    }
+            for number in gone {
+                for &k in &holders[&number] {
+                    pages[k] = self.edit.pages.writable(pages[k].clone());
+                    pages[k].set(i, Pointer::NONE);
                 }
             }
-            if self.resume.is_some() {
-                return Ok(());
+            if result.is_err() || self.resume.is_some() {
+                return result;
             }
         }
         Ok(())

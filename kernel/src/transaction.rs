@@ -274,14 +274,13 @@ impl Apply<'_> {
     }
 
     /// Store a head's row, and show it to those that have it open.
-    fn show(&mut self, id: VersionId, row: VersionRow, new_generation: bool) -> Result<()> {
+    fn show(&mut self, id: VersionId, row: VersionRow, new_generation: bool) {
         self.meta.put(id, row);
         if let Some(live) = self.core.if_live(id) {
             let mut view = live.view.write();
             view.generation += u64::from(new_generation);
-            view.set_row(row, &self.core.pages)?;
+            view.set_row(row, &self.core.pages);
         }
-        Ok(())
     }
 
     /// The new version takes the head's tree and its place, and becomes its parent. Returns the head's row.
@@ -300,7 +299,7 @@ impl Apply<'_> {
         self.meta.edge(id, head, true);
         row.parent = Some(id);
         row.root = row.root.disowned();
-        self.show(head, row, false)?;
+        self.show(head, row, false);
         Ok(row)
     }
 
@@ -361,7 +360,8 @@ impl Apply<'_> {
         row.parent = Some(frozen);
         row.size = source.size;
         row.mapped = source.mapped;
-        self.show(head, row, true)
+        self.show(head, row, true);
+        Ok(())
     }
 
     /// What is cut off stays with a version that the head is frozen to, which dies: so that too is O(1).
@@ -380,6 +380,7 @@ impl Apply<'_> {
             edit.unmap(&mut row, dying.root, from, span(LEVELS))?;
         }
         row.size = size;
-        self.show(head, row, true)
+        self.show(head, row, true);
+        Ok(())
     }
 }

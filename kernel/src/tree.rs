@@ -5,6 +5,7 @@
 //! of its parent version beside it: a pointer that is replaced or dropped is freed exactly when the parent's
 //! pointer at that place differs (then no other version can have it; docs/design.md).
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,12 +17,16 @@ use crate::rows::{FANOUT, LEVELS, Pointer, VersionRow};
 use crate::space::{Run, Space};
 
 /// What a change to trees needs. Lives under the meta lock.
+///
+/// A change that fails because a page cannot be read leaves a tree that is whole: the row that it was working on is
+/// to be stored all the same. Only if `halfway` is set was it stopped where memory makes no sense any more.
 pub struct Edit<'a> {
     pub(crate) pages: &'a Pages,
     pub(crate) space: &'a mut Space,
     pub(crate) next_page: &'a AtomicU64,
     /// Pointers given up that the parent has too.
     pub(crate) let_go: u64,
+    pub(crate) halfway: bool,
 }
 
 /// The page that a pointer of `height` leads to, if any.
@@ -116,7 +121,6 @@ impl Edit<'_> {
 
     /// Map indexes from `first` on, all in one leaf, to the blocks of a reserved run, which is published.
     pub fn map(&mut self, row: &mut VersionRow, parent_root: Pointer, first: Index, run: Run) -> Result<()> {
-        self.space.publish(run)?;
         let mut parent = parent_root;
         let mut page = self.own(&mut row.root, parent, LEVELS)?;
         for level in (1..=ROOT_LEVEL).rev() {
@@ -131,6 +135,8 @@ impl Edit<'_> {
             page = next;
         }
         let parent = page_of(self.pages, parent, 1)?;
+        self.halfway = true;
+        self.space.publish(run)?;
         for k in 0..run.1 {
             let i = digit(first, 0) + k as usize;
             let old = page.get(i);
@@ -141,74 +147,94 @@ impl Edit<'_> {
                 self.free_unless(old, child(parent.as_ref(), i))?;
             }
         }
+        self.halfway = false;
         Ok(())
     }
 
     /// Unmap `from..end`.
     pub fn unmap(&mut self, row: &mut VersionRow, parent_root: Pointer, from: u64, end: u64) -> Result<()> {
-        let mut root = row.root;
-        let gone = self.unmap_below(&mut root, parent_root, LEVELS, 0, from, end)?;
+        let (mut root, mut gone) = (row.root, 0);
+        let result = self.unmap_below(&mut root, parent_root, LEVELS, 0, from..end, &mut gone);
         row.root = root;
         row.mapped -= gone;
-        Ok(())
+        result
     }
 
-    /// Unmap what lies below `slot`, which covers indexes from `base` on; how many blocks that were.
-    fn unmap_below(&mut self, slot: &mut Pointer, parent: Pointer, height: u8, base: u64, from: u64, end: u64) -> Result<u64> {
-        if next_mapped(self.pages, *slot, height, base, from, end)?.is_none() {
-            return Ok(0);
+    /// Unmap what lies below `slot`, which covers indexes from `base` on; counts the blocks in `gone`.
+    fn unmap_below(
+        &mut self,
+        slot: &mut Pointer,
+        parent: Pointer,
+        height: u8,
+        base: u64,
+        range: Range<u64>,
+        gone: &mut u64,
+    ) -> Result<()> {
+        if next_mapped(self.pages, *slot, height, base, range.start, range.end)?.is_none() {
+            return Ok(());
         }
-        if from <= base && base + span(height) <= end {
-            let gone = self.forget(*slot, parent, height)?;
+        if range.start <= base && base + span(height) <= range.end {
+            *gone += self.forget(*slot, parent, height)?;
             *slot = Pointer::NONE;
-            return Ok(gone);
+            return Ok(());
         }
+        let above = page_of(self.pages, parent, height)?;
         let page = self.own(slot, parent, height)?;
-        let parent = page_of(self.pages, parent, height)?;
         let step = span(height - 1);
-        let first = from.saturating_sub(base) / step;
-        let last = ((end - base).div_ceil(step)).min(FANOUT as u64);
-        let mut gone = 0;
+        let first = range.start.saturating_sub(base) / step;
+        let last = ((range.end - base).div_ceil(step)).min(FANOUT as u64);
+        let mut result = Ok(());
         for i in first..last {
             let k = i as usize;
             let before = page.get(k);
             let mut below = before;
-            gone += self.unmap_below(&mut below, child(parent.as_ref(), k), height - 1, base + i * step, from, end)?;
+            let parent = child(above.as_ref(), k);
+            result = self.unmap_below(&mut below, parent, height - 1, base + i * step, range.clone(), gone);
             if below != before {
                 page.set(k, below);
+            }
+            if result.is_err() {
+                break;
             }
         }
         if page.is_empty() {
             self.pages.delete(&page);
             *slot = Pointer::NONE;
         }
-        Ok(gone)
+        result
     }
 
     /// A head gives up a pointer: free what the parent does not have at that place. How many blocks were below.
     fn forget(&mut self, pointer: Pointer, parent: Pointer, height: u8) -> Result<u64> {
-        if pointer.is_none() {
-            return Ok(0);
+        // Look first, so that a page that cannot be read stops this before anything was freed.
+        let blocks = count_blocks(self.pages, pointer, height)?;
+        if !pointer.same(parent) {
+            count_blocks(self.pages, parent, height)?;
         }
-        if pointer.same(parent) {
-            self.let_go += 1;
-            return count_blocks(self.pages, pointer, height);
-        }
-        if height == 0 {
-            self.space.free((BlockNo(pointer.number()), 1))?;
-            return Ok(1);
-        }
-        let page = self.pages.get_at(PageId(pointer.number()), height - 1)?;
-        let parent = page_of(self.pages, parent, height)?;
-        let mut gone = 0;
-        for i in 0..FANOUT {
-            gone += self.forget(page.get(i), child(parent.as_ref(), i), height - 1)?;
-        }
-        self.pages.delete(&page);
-        Ok(gone)
+        self.halfway = true;
+        self.free_below(pointer, parent, height)?;
+        self.halfway = false;
+        Ok(blocks)
     }
 
+    fn free_below(&mut self, pointer: Pointer, parent: Pointer, height: u8) -> Result<()> {
+        if height == 0 || pointer.is_none() || pointer.same(parent) {
+            return self.free_unless(pointer, parent);
+        }
+        let page = self.pages.get_at(PageId(pointer.number()), height - 1)?;
+        let above = page_of(self.pages, parent, height)?;
+        for i in 0..FANOUT {
+            self.free_below(page.get(i), child(above.as_ref(), i), height - 1)?;
+        }
+        self.pages.delete(&page);
+        Ok(())
+    }
+
+    /// A head gave up a pointer to a block, or to nothing, or one that its parent has too.
     fn free_unless(&mut self, old: Pointer, parent: Pointer) -> Result<()> {
+        if old.is_none() {
+            return Ok(());
+        }
         if old.same(parent) {
             self.let_go += 1;
             return Ok(());

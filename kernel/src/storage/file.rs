@@ -2,10 +2,10 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{FallocateFlags, OFlags, fallocate};
 use rustix::io::Errno;
 
 use super::Storage;
@@ -19,11 +19,14 @@ pub struct FileStorage {
 impl FileStorage {
     /// Open the file at `path` for reading and writing; with `create`, make it and refuse one that exists.
     pub fn open(path: &Path, create: bool) -> io::Result<FileStorage> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(create)
-            .open(path)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(create);
+        // Keeping no access time saves a few per cent of each read. Only the file's owner may ask for it.
+        let noatime = OFlags::NOATIME.bits() as i32;
+        let file = match options.clone().custom_flags(noatime).open(path) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => options.open(path)?,
+            other => other?,
+        };
         Ok(FileStorage { file })
     }
 }
