@@ -265,10 +265,10 @@ def test_tree(family: Program) -> None:
 
 def test_tree_of_a_long_chain(cowshed: Program) -> None:
     cowshed("create", "c0", "--size", "1M")
-    for i in range(12):
+    for i in range(5):
         cowshed("snap", "create", f"c{i}@s")
         cowshed("clone", f"c{i}@s", f"c{i + 1}")
-    assert cowshed("tree", "c12").text.splitlines()[-1].lstrip("│└─ ").startswith("rbd/c12")
+    assert cowshed("tree", "c5").text.splitlines()[-1].lstrip("│└─ ").startswith("rbd/c5")
 
 
 def test_bench(family: Program) -> None:

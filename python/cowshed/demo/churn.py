@@ -73,8 +73,8 @@ class Churn:
         self._truth = truth
         self._stop = Event()
 
-    def run(self, snapshots: int) -> None:
-        """Make, remove, compare; then remove all and compare again."""
+    def run(self, snapshots: int) -> list[list[str]]:
+        """Make, remove, compare; then remove all and compare again. Returns the table for the end."""
         keep = max(1, snapshots // 10)
         gone = snapshots - keep
         volumes = self._plan(snapshots, keep)
@@ -96,7 +96,7 @@ class Churn:
             with self._many("all of it removed, volumes and twins", 2 * len(volumes)) as tick:
                 self._each(volumes, lambda v: self._remove(v, tick))
             end = self._measure()
-            self._compare_space(snapshots, keep, start, full, left, both, end)
+            return self._compare_space(snapshots, keep, start, full, left, both, end)
 
     def _plan(self, snapshots: int, keep: int) -> list[Volume]:
         """All that will happen, drawn beforehand, so that threads cannot change what the seed says."""
@@ -183,25 +183,11 @@ class Churn:
         left: StoreUsage,
         both: StoreUsage,
         end: StoreUsage,
-    ) -> None:
+    ) -> list[list[str]]:
         grown = left.metadata_bytes - start.metadata_bytes
         twins = both.metadata_bytes - left.metadata_bytes
         off = (grown - twins) / twins
         more = end.metadata_bytes - start.metadata_bytes
-        rows = [
-            ["", "live metadata", "data"],
-            ["before", size_text(start.metadata_bytes), size_text(start.used)],
-            [f"{snapshots:,} snapshots", size_text(full.metadata_bytes), size_text(full.used)],
-            [
-                f"{snapshots - keep:,} removed at random",
-                size_text(left.metadata_bytes),
-                size_text(left.used),
-            ],
-            ["   of which these volumes", size_text(grown), size_text(left.used - start.used)],
-            ["   twins that only took the rest", size_text(twins), size_text(both.used - left.used)],
-            ["all removed", size_text(end.metadata_bytes), size_text(end.used)],
-        ]
-        self._stage.table("   Space", rows)
         self._stage.check(
             f"metadata after the removals is that of the twins ({off:+.1%})", abs(off) <= TOLERANCE
         )
@@ -213,6 +199,19 @@ class Churn:
             abs(more) <= TOLERANCE * start.metadata_bytes,
         )
         self._stage.check("and so is the data, to the block", end.used == start.used)
+        return [
+            ["", "live metadata", "data"],
+            ["before", size_text(start.metadata_bytes), size_text(start.used)],
+            [f"with {snapshots:,} snapshots", size_text(full.metadata_bytes), size_text(full.used)],
+            [
+                f"{snapshots - keep:,} removed at random",
+                size_text(left.metadata_bytes),
+                size_text(left.used),
+            ],
+            ["   of which these volumes", size_text(grown), size_text(left.used - start.used)],
+            ["   twins that only took the rest", size_text(twins), size_text(both.used - left.used)],
+            ["all removed", size_text(end.metadata_bytes), size_text(end.used)],
+        ]
 
     def _each(self, volumes: list[Volume], work: Callable[[Volume], None]) -> None:
         """Do the work on all volumes at once; an error or Ctrl-C stops all of them."""

@@ -89,8 +89,10 @@ class Story:
         self._remove_the_image()
         self._volume()
         self._back_up()
-        Churn(self._stage, self._store, self._dice, f"{KEPT}@volume", self._truth[KEPT]).run(snapshots)
+        churn = Churn(self._stage, self._store, self._dice, f"{KEPT}@volume", self._truth[KEPT])
+        table = churn.run(snapshots)
         self._verify()
+        self._stage.table("What thousands of snapshots leave behind", table)
 
     def _find_disk(self) -> tuple[Disk, memoryview]:
         with self._stage.step("A disk image"):
