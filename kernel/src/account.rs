@@ -132,7 +132,11 @@ fn exclusive(
     from: u64,
     end: u64,
 ) -> Result<u64> {
-    if pointer.is_none() || base >= end || base + span(height) <= from || others.iter().any(|p| p.same(pointer)) {
+    if pointer.is_none()
+        || base >= end
+        || base + span(height) <= from
+        || others.iter().any(|p| p.same(pointer))
+    {
         return Ok(0);
     }
     if from <= base && base + span(height) <= end && others.iter().all(|p| p.is_none()) {

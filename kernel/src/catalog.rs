@@ -159,10 +159,7 @@ impl Catalog {
 
     /// The tables as of the last commit.
     pub fn snapshot(&self) -> Result<Arc<Snapshot>> {
-        self.snapshot
-            .read()
-            .clone()
-            .ok_or_else(closed)
+        self.snapshot.read().clone().ok_or_else(closed)
     }
 
     /// The state row.
@@ -172,9 +169,7 @@ impl Catalog {
 
     /// Length of the file.
     pub fn len_bytes(&self) -> Result<u64> {
-        self.storage
-            .len()
-            .map_err(|e| Error::io("measuring the catalogue", &e))
+        self.storage.len().map_err(|e| Error::io("measuring the catalogue", &e))
     }
 
     /// Make a batch durable: all of it or, after an error, possibly none.
@@ -213,7 +208,9 @@ impl Catalog {
         release(current.take());
         let found = match shield("verifying", || Ok(database.check_integrity()?)) {
             Ok(true) => None,
-            Ok(false) => Some("the catalogue's own account of its pages was wrong (redb repaired it)".to_string()),
+            Ok(false) => {
+                Some("the catalogue's own account of its pages was wrong (redb repaired it)".to_string())
+            }
             Err(error) => Some(error.to_string()),
         };
         *current = Some(Arc::new(shield("reading", || Snapshot::take(database))?));
@@ -494,10 +491,6 @@ fn put_member<'k, K: redb::Key + 'static>(
     key_len: usize,
     there: bool,
 ) -> std::result::Result<i64, redb::Error> {
-    let old = if there {
-        table.insert(key, ())?.is_some()
-    } else {
-        table.remove(key)?.is_some()
-    };
+    let old = if there { table.insert(key, ())?.is_some() } else { table.remove(key)?.is_some() };
     Ok(key_len as i64 * (i64::from(there) - i64::from(old)))
 }

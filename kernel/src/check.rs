@@ -269,10 +269,7 @@ impl Check<'_> {
             return Ok(i64::from(!pointer.is_none()) - i64::from(!parent.is_none()));
         }
         if !pointer.is_none() && !self.pages.insert(PageId(pointer.number())) {
-            self.findings.add(format!(
-                "page {} is used twice; the second time in {id}",
-                pointer.number()
-            ));
+            self.findings.add(format!("page {} is used twice; the second time in {id}", pointer.number()));
             return Ok(0);
         }
         let page = self.page(pointer, height)?;
@@ -287,14 +284,10 @@ impl Check<'_> {
 
     fn come_upon_block(&mut self, id: VersionId, block: u64) {
         let (chunk, bit) = (ChunkNo(block / CHUNK_BLOCKS), block % CHUNK_BLOCKS);
-        let bits = self
-            .blocks
-            .entry(chunk)
-            .or_insert_with(|| Box::new([0; CHUNK_WORDS]));
+        let bits = self.blocks.entry(chunk).or_insert_with(|| Box::new([0; CHUNK_WORDS]));
         let word = &mut bits[(bit / 64) as usize];
         if *word & 1 << (bit % 64) != 0 {
-            self.findings
-                .add(format!("block {block} is used twice; the second time in {id}"));
+            self.findings.add(format!("block {block} is used twice; the second time in {id}"));
         }
         *word |= 1 << (bit % 64);
     }
@@ -391,13 +384,11 @@ impl Check<'_> {
             let first = chunk.0 * CHUNK_BLOCKS;
             for (bit, len) in bit_runs(&difference(used, found), true, 0) {
                 let (a, b) = (first + bit, first + bit + len - 1);
-                self.findings
-                    .add(format!("blocks {a} to {b} count as used, and no version maps them"));
+                self.findings.add(format!("blocks {a} to {b} count as used, and no version maps them"));
             }
             for (bit, len) in bit_runs(&difference(found, used), true, 0) {
                 let (a, b) = (first + bit, first + bit + len - 1);
-                self.findings
-                    .add(format!("blocks {a} to {b} count as free, and are mapped"));
+                self.findings.add(format!("blocks {a} to {b} count as free, and are mapped"));
             }
             let count: u64 = used.iter().map(|word| u64::from(word.count_ones())).sum();
             used_blocks += count;
@@ -422,12 +413,12 @@ impl Check<'_> {
             self.findings.add(format!("chunk {} lies behind the end", chunk.0));
         }
         if used_blocks != state.used_blocks {
-            self.findings
-                .add(format!("{} blocks count as used in all, and {used_blocks} by chunk", state.used_blocks));
+            self.findings.add(format!(
+                "{} blocks count as used in all, and {used_blocks} by chunk",
+                state.used_blocks
+            ));
         }
-        let len = blocks
-            .len()
-            .map_err(|e| Error::io("measuring the blocks file", &e))?;
+        let len = blocks.len().map_err(|e| Error::io("measuring the blocks file", &e))?;
         if len < last * BLOCK_SIZE {
             self.findings.add(format!("the blocks file ends at {len}, before blocks that are used"));
         }

@@ -52,9 +52,7 @@ impl Core {
         // 2. The data that it maps, of all images (rule 2).
         let written = commits.written.load(SeqCst);
         if commits.synced.load(SeqCst) < written {
-            self.blocks
-                .sync()
-                .map_err(|e| Error::io("syncing the blocks file", &e))?;
+            self.blocks.sync().map_err(|e| Error::io("syncing the blocks file", &e))?;
             commits.synced.store(written, SeqCst);
         }
         if let Some((batch, state)) = captured {
@@ -90,15 +88,7 @@ impl Core {
             end_chunk: end.0,
             ..before
         };
-        let batch = Batch {
-            pages,
-            versions,
-            children,
-            work,
-            chunks,
-            unpunched,
-            keys,
-        };
+        let batch = Batch { pages, versions, children, work, chunks, unpunched, keys };
         Ok(Some((batch, state)))
     }
 

@@ -65,9 +65,7 @@ impl Core {
         let catalog = Arc::new(Catalog::open(catalog, (cache_bytes / 4).max(1 << 20) as usize)?);
         let state = catalog.state()?;
         let mut header = vec![0; BLOCK];
-        blocks
-            .read_at(0, &mut header)
-            .map_err(|e| Error::io("reading the blocks file's header", &e))?;
+        blocks.read_at(0, &mut header).map_err(|e| Error::io("reading the blocks file's header", &e))?;
         if decode_header(&header)? != state.store_id {
             return Err(Error::damaged("the blocks file and the catalogue belong to different stores"));
         }
@@ -136,10 +134,9 @@ impl Core {
     pub(crate) fn check_usable(&self) -> Result<()> {
         self.check_open()?;
         match self.failed.get() {
-            Some(cause) => Err(Error::new(
-                Kind::Failed,
-                format!("the store stopped after an error, reopen it: {cause}"),
-            )),
+            Some(cause) => {
+                Err(Error::new(Kind::Failed, format!("the store stopped after an error, reopen it: {cause}")))
+            }
             None => Ok(()),
         }
     }
@@ -216,14 +213,14 @@ fn cut_leftovers(blocks: &dyn Storage, space: &mut Space, state: &StateRow) -> R
     let io = |e| Error::io("measuring the blocks file", &e);
     let end = (state.end_chunk * CHUNK_BYTES).max(BLOCK as u64);
     if blocks.len().map_err(io)? > end {
-        blocks
-            .set_len(end)
-            .map_err(|e| Error::io("cutting the blocks file", &e))?;
+        blocks.set_len(end).map_err(|e| Error::io("cutting the blocks file", &e))?;
     }
     let used = (state.used_blocks + 1) * BLOCK as u64;
     // A file system counts some blocks of its own in.
     let slack = (1 << 20) + used / 64;
-    if blocks.allocated().map_err(io)? > used + slack && space.next_unpunched(crate::ids::ChunkNo(0))?.is_none() {
+    if blocks.allocated().map_err(io)? > used + slack
+        && space.next_unpunched(crate::ids::ChunkNo(0))?.is_none()
+    {
         space.mark_all_unpunched()?;
     }
     Ok(())

@@ -139,10 +139,7 @@ impl Disk {
         if data.is_empty() {
             return Ok(());
         }
-        let _held = self
-            .live
-            .ranges
-            .hold(offset / BLOCK_SIZE, (offset + len).div_ceil(BLOCK_SIZE));
+        let _held = self.live.ranges.hold(offset / BLOCK_SIZE, (offset + len).div_ceil(BLOCK_SIZE));
         self.write_held(offset, data)
     }
 
@@ -279,8 +276,7 @@ impl Disk {
         }
         let let_go = edit.let_go;
         view.set_row(row, &self.core.pages);
-        meta.changed_head(self.live.id, &row, let_go)
-            .map_err(|error| self.core.fail(error))?;
+        meta.changed_head(self.live.id, &row, let_go).map_err(|error| self.core.fail(error))?;
         result
     }
 
@@ -295,12 +291,10 @@ impl Disk {
         let first = offset.div_ceil(BLOCK_SIZE);
         // The last block counts as whole when the disk ends in it.
         let last = if end == size { end.div_ceil(BLOCK_SIZE) } else { end / BLOCK_SIZE };
-        let _held = self
-            .live
-            .ranges
-            .hold(offset / BLOCK_SIZE, end.div_ceil(BLOCK_SIZE));
+        let _held = self.live.ranges.hold(offset / BLOCK_SIZE, end.div_ceil(BLOCK_SIZE));
         let zeros = [0; BLOCK];
-        if first > last || (first == last && offset % BLOCK_SIZE != 0 && end <= first * BLOCK_SIZE) {
+        if first > last || (first == last && !offset.is_multiple_of(BLOCK_SIZE) && end <= first * BLOCK_SIZE)
+        {
             return self.write_held(offset, &zeros[..len as usize]);
         }
         if offset < first * BLOCK_SIZE {
@@ -366,7 +360,7 @@ impl Disk {
             let start = at;
             while at < end && !leaf.get((at / BLOCK_SIZE) as usize % FANOUT).is_none() {
                 at = (at / BLOCK_SIZE + 1) * BLOCK_SIZE;
-                if at % LEAF_BYTES == 0 {
+                if at.is_multiple_of(LEAF_BYTES) {
                     break;
                 }
             }
@@ -438,9 +432,6 @@ impl Core {
     /// Open a version.
     pub fn disk(self: &Arc<Core>, id: VersionId) -> Result<Disk> {
         self.check_open()?;
-        Ok(Disk {
-            core: self.clone(),
-            live: self.live(id)?,
-        })
+        Ok(Disk { core: self.clone(), live: self.live(id)? })
     }
 }

@@ -55,7 +55,7 @@ impl Grace {
             if epoch >= moment.0 + 2 {
                 return true;
             }
-            if self.inside[(epoch + 1 & 1) as usize].load(SeqCst) != 0 {
+            if self.inside[((epoch + 1) & 1) as usize].load(SeqCst) != 0 {
                 return false;
             }
             // Another may have ended it at the same time; either way it is over.
@@ -76,11 +76,13 @@ mod tests {
         assert!(!grace.is_over(moment));
         let second = grace.enter();
         drop(first);
-        assert!(grace.is_over(moment) || {
-            // The second one entered in the same epoch and counts with it.
-            drop(second);
-            grace.is_over(moment)
-        });
+        assert!(
+            grace.is_over(moment) || {
+                // The second one entered in the same epoch and counts with it.
+                drop(second);
+                grace.is_over(moment)
+            }
+        );
     }
 
     #[test]

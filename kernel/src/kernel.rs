@@ -46,12 +46,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options {
-            cache_bytes: 64 << 20,
-            wait: Duration::ZERO,
-            owner: String::new(),
-            background: true,
-        }
+        Options { cache_bytes: 64 << 20, wait: Duration::ZERO, owner: String::new(), background: true }
     }
 }
 
@@ -116,9 +111,7 @@ impl Kernel {
         File::create_new(path.join(LOCK)).map_err(|e| io("making", &e))?;
         Core::create(&blocks, Arc::new(catalog), store_id)?;
         // The names must last, too.
-        File::open(path)
-            .and_then(|directory| directory.sync_all())
-            .map_err(|e| io("syncing", &e))
+        File::open(path).and_then(|directory| directory.sync_all()).map_err(|e| io("syncing", &e))
     }
 
     /// Own and open the store in a directory.
@@ -139,7 +132,11 @@ impl Kernel {
     }
 
     /// Open a store in two storages; no one else may have them.
-    pub fn open_storage(blocks: Arc<dyn Storage>, catalog: Arc<dyn Storage>, options: &Options) -> Result<Kernel> {
+    pub fn open_storage(
+        blocks: Arc<dyn Storage>,
+        catalog: Arc<dyn Storage>,
+        options: &Options,
+    ) -> Result<Kernel> {
         let core = Arc::new(Core::open(blocks, catalog, options.cache_bytes)?);
         let background = if options.background {
             let core = core.clone();
@@ -151,11 +148,7 @@ impl Kernel {
         } else {
             None
         };
-        Ok(Kernel {
-            core,
-            background: Mutex::new(background),
-            lock: Mutex::new(None),
-        })
+        Ok(Kernel { core, background: Mutex::new(background), lock: Mutex::new(None) })
     }
 
     /// The parts of the open store.
@@ -211,10 +204,9 @@ impl Kernel {
         report.pending_blocks = meta.space.held_blocks();
         let all = end.0 * crate::rows::CHUNK_BLOCKS;
         report.free_blocks = all.saturating_sub(used + report.pending_blocks + u64::from(all > 0));
-        for (work, count) in [
-            (Work::Hidden, &mut report.hidden_versions),
-            (Work::Dying, &mut report.dying_versions),
-        ] {
+        for (work, count) in
+            [(Work::Hidden, &mut report.hidden_versions), (Work::Dying, &mut report.dying_versions)]
+        {
             let mut after = VersionId(0);
             loop {
                 let some = meta.work(work, after, 1000)?;
@@ -233,7 +225,11 @@ impl Kernel {
     }
 
     /// At most `limit` versions with ids behind `after` that are not being taken apart, with their rows.
-    pub fn versions(&self, after: VersionId, limit: usize) -> Result<Vec<(VersionId, crate::rows::VersionRow)>> {
+    pub fn versions(
+        &self,
+        after: VersionId,
+        limit: usize,
+    ) -> Result<Vec<(VersionId, crate::rows::VersionRow)>> {
         let mut after = after;
         loop {
             let mut rows = self.core.meta()?.versions(after, limit)?;
@@ -278,10 +274,7 @@ fn own(path: &Path, options: &Options) -> Result<File> {
                 let mut owner = String::new();
                 let _ = lock.read_to_string(&mut owner);
                 let owner = if owner.trim().is_empty() { "another process" } else { owner.trim() };
-                return Err(Error::new(
-                    Kind::Locked,
-                    format!("{} is in use by {owner}", path.display()),
-                ));
+                return Err(Error::new(Kind::Locked, format!("{} is in use by {owner}", path.display())));
             }
         }
     }
@@ -306,7 +299,9 @@ fn background(core: &Core) {
             *told = false;
         }
         // An error here stops the store, and is told to the next caller.
-        while core.check_usable().is_ok() && core.reclaim(BACKGROUND_BUDGET, Eager::Background).is_ok_and(|n| n > 0) {}
+        while core.check_usable().is_ok()
+            && core.reclaim(BACKGROUND_BUDGET, Eager::Background).is_ok_and(|n| n > 0)
+        {}
         if core.check_usable().is_ok() {
             let _ = core.flush();
         }

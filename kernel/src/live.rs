@@ -39,19 +39,9 @@ pub struct View {
 
 impl Live {
     pub(crate) fn new(id: VersionId, row: VersionRow, pages: &Pages) -> Live {
-        let mut view = View {
-            row,
-            alive: true,
-            generation: 0,
-            top: None,
-        };
+        let mut view = View { row, alive: true, generation: 0, top: None };
         view.set_row(row, pages);
-        Live {
-            id,
-            ranges: Ranges::default(),
-            gate: RwLock::new(()),
-            view: RwLock::new(view),
-        }
+        Live { id, ranges: Ranges::default(), gate: RwLock::new(()), view: RwLock::new(view) }
     }
 }
 

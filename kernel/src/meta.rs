@@ -80,8 +80,7 @@ impl Meta {
 
     /// A version that another row names.
     pub(crate) fn version(&mut self, id: VersionId) -> Result<VersionRow> {
-        self.find(id)?
-            .ok_or_else(|| Error::damaged(format!("{id} is missing, and others refer to it")))
+        self.find(id)?.ok_or_else(|| Error::damaged(format!("{id} is missing, and others refer to it")))
     }
 
     /// A version that a caller names.
@@ -151,13 +150,18 @@ impl Meta {
     /// At most `limit` versions behind `after`, with their rows.
     pub(crate) fn versions(&self, after: VersionId, limit: usize) -> Result<Vec<(VersionId, VersionRow)>> {
         let snapshot = self.catalog.snapshot()?;
-        self.versions.merge(Bound::Excluded(after), limit, |_| true, |from, limit| {
-            let after = match from {
-                Bound::Excluded(id) => *id,
-                _ => after,
-            };
-            snapshot.versions_after(after, limit)
-        })
+        self.versions.merge(
+            Bound::Excluded(after),
+            limit,
+            |_| true,
+            |from, limit| {
+                let after = match from {
+                    Bound::Excluded(id) => *id,
+                    _ => after,
+                };
+                snapshot.versions_after(after, limit)
+            },
+        )
     }
 
     /// Add or remove work.
@@ -206,9 +210,12 @@ impl Meta {
             Some(after) if after >= prefix => Bound::Excluded(after.to_vec()),
             _ => Bound::Included(prefix.to_vec()),
         };
-        self.keys.merge(from, limit, |key| key.starts_with(prefix), |from, limit| {
-            snapshot.keys_from(prefix, from.map(Vec::as_slice), limit)
-        })
+        self.keys.merge(
+            from,
+            limit,
+            |key| key.starts_with(prefix),
+            |from, limit| snapshot.keys_from(prefix, from.map(Vec::as_slice), limit),
+        )
     }
 
     /// A head's tree was changed; it gave up `let_go` pointers that its parent has too.
@@ -248,12 +255,7 @@ impl Meta {
     }
 
     pub(crate) fn capture(&mut self) -> MetaRows {
-        (
-            self.versions.capture(),
-            self.children.capture(),
-            self.work.capture(),
-            self.keys.capture(),
-        )
+        (self.versions.capture(), self.children.capture(), self.work.capture(), self.keys.capture())
     }
 
     pub(crate) fn committed(&mut self) {

@@ -15,18 +15,12 @@ pub struct Overlay<K, V> {
 impl<K: Ord + Clone, V: Clone> Overlay<K, V> {
     /// Nothing changed.
     pub fn new() -> Overlay<K, V> {
-        Overlay {
-            pending: BTreeMap::new(),
-            committing: BTreeMap::new(),
-        }
+        Overlay { pending: BTreeMap::new(), committing: BTreeMap::new() }
     }
 
     /// What was last said of `key`: nothing, that it is deleted, or its value.
     pub fn get(&self, key: &K) -> Option<Option<&V>> {
-        self.pending
-            .get(key)
-            .or_else(|| self.committing.get(key))
-            .map(Option::as_ref)
+        self.pending.get(key).or_else(|| self.committing.get(key)).map(Option::as_ref)
     }
 
     /// Change a row.

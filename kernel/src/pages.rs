@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use quick_cache::sync::Cache;
 use quick_cache::Weighter;
+use quick_cache::sync::Cache;
 
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
@@ -57,19 +57,10 @@ impl Pages {
         if let Some(slot) = self.cache.get(&id) {
             return Ok(slot.page);
         }
-        let page = self
-            .catalog
-            .snapshot()?
-            .page(id)?
-            .ok_or_else(|| Error::damaged(format!("{id} is missing")))?;
+        let page =
+            self.catalog.snapshot()?.page(id)?.ok_or_else(|| Error::damaged(format!("{id} is missing")))?;
         let page = Arc::new(page);
-        self.cache.insert(
-            id,
-            Slot {
-                page: page.clone(),
-                clean: true,
-            },
-        );
+        self.cache.insert(id, Slot { page: page.clone(), clean: true });
         Ok(page)
     }
 
@@ -106,13 +97,7 @@ impl Pages {
 
     fn keep(&self, page: Arc<Page>) -> Arc<Page> {
         self.changed.lock().insert(page.id, Some(page.clone()));
-        self.cache.insert(
-            page.id,
-            Slot {
-                page: page.clone(),
-                clean: false,
-            },
-        );
+        self.cache.insert(page.id, Slot { page: page.clone(), clean: false });
         page
     }
 

@@ -99,16 +99,9 @@ impl PyKernel {
     ) -> PyResult<PyKernel> {
         let wait = Duration::try_from_secs_f64(wait_seconds)
             .map_err(|_| Error::invalid(format!("cannot wait {wait_seconds} seconds")))?;
-        let options = Options {
-            cache_bytes,
-            wait,
-            owner: owner.to_string(),
-            background,
-        };
+        let options = Options { cache_bytes, wait, owner: owner.to_string(), background };
         let kernel = py.detach(|| Kernel::open(&path, &options))?;
-        Ok(PyKernel {
-            kernel: Arc::new(kernel),
-        })
+        Ok(PyKernel { kernel: Arc::new(kernel) })
     }
 
     fn close(&self, py: Python<'_>) -> PyResult<()> {
@@ -125,10 +118,7 @@ impl PyKernel {
     }
 
     fn transaction(&self) -> PyTransaction {
-        PyTransaction {
-            kernel: self.kernel.clone(),
-            ops: Some(Vec::new()),
-        }
+        PyTransaction { kernel: self.kernel.clone(), ops: Some(Vec::new()) }
     }
 
     fn get<'py>(&self, py: Python<'py>, key: &[u8]) -> PyResult<Option<Bound<'py, PyBytes>>> {
@@ -137,7 +127,13 @@ impl PyKernel {
     }
 
     #[pyo3(signature = (prefix, *, after=None, limit=1000))]
-    fn scan<'py>(&self, py: Python<'py>, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> PyResult<Pairs<'py>> {
+    fn scan<'py>(
+        &self,
+        py: Python<'py>,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> PyResult<Pairs<'py>> {
         let pairs = py.detach(|| self.kernel.core().scan(prefix, after, limit.max(1)))?;
         let bytes = |bytes: Vec<u8>| PyBytes::new(py, &bytes);
         Ok(pairs.into_iter().map(|(k, v)| (bytes(k), bytes(v))).collect())
@@ -151,11 +147,8 @@ impl PyKernel {
 
     #[pyo3(signature = (version, *, after=0, limit=1000))]
     fn children(&self, py: Python<'_>, version: u64, after: u64, limit: usize) -> PyResult<Vec<u64>> {
-        let children = py.detach(|| {
-            self.kernel
-                .core()
-                .children(VersionId(version), VersionId(after), limit.max(1))
-        })?;
+        let children =
+            py.detach(|| self.kernel.core().children(VersionId(version), VersionId(after), limit.max(1)))?;
         Ok(children.into_iter().map(|id| id.0).collect())
     }
 

@@ -23,10 +23,7 @@ impl Ranges {
             self.freed.wait(&mut held);
         }
         held.push((first, end));
-        Held {
-            ranges: self,
-            range: (first, end),
-        }
+        Held { ranges: self, range: (first, end) }
     }
 }
 

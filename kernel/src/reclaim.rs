@@ -34,7 +34,9 @@ impl Core {
         let _one = self.reclaiming.lock();
         let mut done = 0;
         while done < budget {
-            let Some(id) = self.meta()?.next_dying()? else { break };
+            let Some(id) = self.meta()?.next_dying()? else {
+                break;
+            };
             done += self.take_apart(id)?;
             self.limit_dirty()?;
         }
@@ -224,9 +226,7 @@ impl Core {
         if cut {
             // Under the meta lock: no one can be writing behind the end.
             let end = (meta.space.end().0 * CHUNK_BYTES).max(BLOCK as u64);
-            self.blocks
-                .set_len(end)
-                .map_err(|e| Error::io("cutting the blocks file", &e))?;
+            self.blocks.set_len(end).map_err(|e| Error::io("cutting the blocks file", &e))?;
         }
         Ok(())
     }
@@ -235,7 +235,14 @@ impl Core {
 impl Edit<'_> {
     /// Turn a dying version's tree into its parent's, entry by entry, freeing what neither the parent nor the only
     /// child holds at the same place. False when the budget of pages ran out before the end.
-    fn turn_into(&mut self, slot: &mut Pointer, parent: Pointer, below: Pointer, height: u8, budget: &mut i64) -> Result<bool> {
+    fn turn_into(
+        &mut self,
+        slot: &mut Pointer,
+        parent: Pointer,
+        below: Pointer,
+        height: u8,
+        budget: &mut i64,
+    ) -> Result<bool> {
         if slot.same(parent) {
             return Ok(true);
         }
@@ -288,10 +295,7 @@ impl HiddenSet {
             Some(row) if row.state == VersionState::Hidden => {}
             _ => return Ok(None),
         }
-        let mut set = HiddenSet {
-            hidden: Vec::new(),
-            neighbours: BTreeSet::new(),
-        };
+        let mut set = HiddenSet { hidden: Vec::new(), neighbours: BTreeSet::new() };
         let mut seen = BTreeSet::from([id]);
         let mut todo = vec![id];
         while let Some(id) = todo.pop() {
@@ -372,7 +376,8 @@ impl Trim<'_> {
             if holders.is_empty() {
                 continue;
             }
-            let seen: BTreeSet<u64> = others.iter().map(|page| page.get(i).number()).filter(|n| *n != 0).collect();
+            let seen: BTreeSet<u64> =
+                others.iter().map(|page| page.get(i).number()).filter(|n| *n != 0).collect();
             holders.retain(|number, _| !seen.contains(number));
             if holders.is_empty() {
                 continue;

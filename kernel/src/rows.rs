@@ -206,13 +206,8 @@ impl VersionRow {
     /// crc, state (1), zero (3), root, parent (zero for none), size, mapped, children.
     pub fn encode(&self, id: VersionId) -> Vec<u8> {
         let mut body = vec![self.state as u8, 0, 0, 0];
-        for word in [
-            self.root.bits(),
-            self.parent.map_or(0, |p| p.0),
-            self.size,
-            self.mapped,
-            self.children,
-        ] {
+        for word in [self.root.bits(), self.parent.map_or(0, |p| p.0), self.size, self.mapped, self.children]
+        {
             body.extend_from_slice(&word.to_le_bytes());
         }
         seal(&id.0.to_le_bytes(), &body)
@@ -357,13 +352,8 @@ impl StateRow {
         let mut body = MAGIC.to_vec();
         body.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
         body.extend_from_slice(&self.store_id);
-        for word in [
-            self.next_page,
-            self.next_version,
-            self.used_blocks,
-            self.end_chunk,
-            self.metadata_bytes,
-        ] {
+        for word in [self.next_page, self.next_version, self.used_blocks, self.end_chunk, self.metadata_bytes]
+        {
             body.extend_from_slice(&word.to_le_bytes());
         }
         seal(STATE_KEY, &body)
@@ -414,7 +404,9 @@ fn check_format(version: u32) -> Result<()> {
     }
     Err(Error::new(
         crate::error::Kind::Format,
-        format!("the store has format {version}, this cowshed reads format {FORMAT_VERSION}: use a newer cowshed"),
+        format!(
+            "the store has format {version}, this cowshed reads format {FORMAT_VERSION}: use a newer cowshed"
+        ),
     ))
 }
 

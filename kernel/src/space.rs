@@ -123,14 +123,7 @@ impl Chunk {
         let mut busy = used;
         set(&mut busy, 0, reserved(chunk));
         let count = |bits: &Bitmap| bits.iter().map(|word| u64::from(word.count_ones())).sum();
-        Chunk {
-            used_count: count(&used),
-            busy_count: count(&busy),
-            used,
-            busy,
-            held: 0,
-            queued: false,
-        }
+        Chunk { used_count: count(&used), busy_count: count(&busy), used, busy, held: 0, queued: false }
     }
 
     fn free(&self) -> u64 {

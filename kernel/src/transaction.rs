@@ -60,13 +60,8 @@ impl Core {
             let _gates: Vec<_> = heads.iter().map(|live| live.gate.write()).collect();
             let mut meta = self.meta()?;
             Checks::new(&mut meta).run(ops)?;
-            let mut apply = Apply {
-                core: self,
-                meta: &mut meta,
-            };
-            ops.iter()
-                .try_for_each(|op| apply.op(op))
-                .map_err(|error| self.fail(error))?;
+            let mut apply = Apply { core: self, meta: &mut meta };
+            ops.iter().try_for_each(|op| apply.op(op)).map_err(|error| self.fail(error))?;
         }
         self.flush()?;
         if ops.iter().any(|op| matches!(op, Op::Drop(_) | Op::Rollback(..) | Op::Resize(..))) {
@@ -119,11 +114,7 @@ struct Checks<'a> {
 
 impl Checks<'_> {
     fn new(meta: &mut Meta) -> Checks<'_> {
-        Checks {
-            meta,
-            versions: HashMap::new(),
-            keys: HashMap::new(),
-        }
+        Checks { meta, versions: HashMap::new(), keys: HashMap::new() }
     }
 
     fn sketch(&mut self, id: VersionId) -> Result<Sketch> {
@@ -143,18 +134,16 @@ impl Checks<'_> {
         let sketch = self.sketch(id)?;
         match sketch.state {
             Some(found) if found == state => Ok(sketch),
-            Some(VersionState::Head) => Err(Error::invalid(format!("{id} is a head, and a frozen version is needed"))),
+            Some(VersionState::Head) => {
+                Err(Error::invalid(format!("{id} is a head, and a frozen version is needed")))
+            }
             Some(_) => Err(Error::new(Kind::ReadOnly, format!("{id} is frozen, and a head is needed"))),
             None => Err(Error::new(Kind::Missing, format!("there is no {id}"))),
         }
     }
 
     fn add(&mut self, id: VersionId, state: VersionState, size: u64) {
-        let sketch = Sketch {
-            state: Some(state),
-            size,
-            new: true,
-        };
+        let sketch = Sketch { state: Some(state), size, new: true };
         self.versions.insert(id, sketch);
     }
 
@@ -210,7 +199,10 @@ impl Checks<'_> {
                     };
                     if found != *value {
                         let key = String::from_utf8_lossy(key);
-                        return Err(Error::new(Kind::Conflict, format!("the key {key:?} was changed by another")));
+                        return Err(Error::new(
+                            Kind::Conflict,
+                            format!("the key {key:?} was changed by another"),
+                        ));
                     }
                 }
             }
@@ -223,9 +215,7 @@ fn check_size(size: u64) -> Result<()> {
     if size <= MAX_DISK_SIZE {
         return Ok(());
     }
-    Err(Error::invalid(format!(
-        "a disk of {size} bytes is too large: {MAX_DISK_SIZE} (1 PiB) is the most"
-    )))
+    Err(Error::invalid(format!("a disk of {size} bytes is too large: {MAX_DISK_SIZE} (1 PiB) is the most")))
 }
 
 fn check_key(key: &[u8]) -> Result<()> {
@@ -286,11 +276,7 @@ impl Apply<'_> {
     /// The new version takes the head's tree and its place, and becomes its parent. Returns the head's row.
     fn freeze(&mut self, head: VersionId, id: VersionId, state: VersionState) -> Result<VersionRow> {
         let mut row = self.meta.version(head)?;
-        let frozen = VersionRow {
-            children: 1,
-            state,
-            ..row
-        };
+        let frozen = VersionRow { children: 1, state, ..row };
         if let Some(parent) = row.parent {
             self.meta.edge(parent, head, false);
             self.meta.edge(parent, id, true);
@@ -341,11 +327,7 @@ impl Apply<'_> {
     fn rollback(&mut self, head: VersionId, frozen: VersionId) -> Result<()> {
         let mut row = self.meta.version(head)?;
         let old = self.core.new_version();
-        let dying = VersionRow {
-            mapped: 0,
-            state: VersionState::Dying,
-            ..row
-        };
+        let dying = VersionRow { mapped: 0, state: VersionState::Dying, ..row };
         self.meta.put(old, dying);
         self.meta.set_work(Work::Dying, old, true);
         if let Some(parent) = row.parent {

@@ -44,7 +44,12 @@ pub fn child(page: Option<&Arc<Page>>, i: usize) -> Pointer {
 
 /// Go down from a page that covers `index` to its leaf, if there is one. `owned` says whether the way so far is
 /// owned; the answer says so of the whole way.
-pub fn leaf_below(pages: &Pages, mut page: Arc<Page>, mut owned: bool, index: Index) -> Result<Option<(Arc<Page>, bool)>> {
+pub fn leaf_below(
+    pages: &Pages,
+    mut page: Arc<Page>,
+    mut owned: bool,
+    index: Index,
+) -> Result<Option<(Arc<Page>, bool)>> {
     while page.level > 0 {
         let pointer = page.get(digit(index, page.level));
         let Some(next) = page_of(pages, pointer, page.level)? else {
@@ -57,7 +62,14 @@ pub fn leaf_below(pages: &Pages, mut page: Arc<Page>, mut owned: bool, index: In
 }
 
 /// The first mapped index in `from..end` below a pointer that covers indexes from `base` on.
-pub fn next_mapped(pages: &Pages, pointer: Pointer, height: u8, base: u64, from: u64, end: u64) -> Result<Option<u64>> {
+pub fn next_mapped(
+    pages: &Pages,
+    pointer: Pointer,
+    height: u8,
+    base: u64,
+    from: u64,
+    end: u64,
+) -> Result<Option<u64>> {
     if pointer.is_none() || base >= end || base + span(height) <= from {
         return Ok(None);
     }

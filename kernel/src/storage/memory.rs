@@ -29,9 +29,7 @@ impl MemoryStorage {
 
     /// Another storage with the same bytes.
     pub fn copy(&self) -> MemoryStorage {
-        MemoryStorage {
-            state: RwLock::new(self.state.read().clone()),
-        }
+        MemoryStorage { state: RwLock::new(self.state.read().clone()) }
     }
 }
 
@@ -86,10 +84,7 @@ impl Storage for MemoryStorage {
         let mut state = self.state.write();
         state.len = state.len.max(offset + data.len() as u64);
         for (page, inside, at, n) in pieces(offset, data.len()) {
-            let bytes = state
-                .pages
-                .entry(page)
-                .or_insert_with(|| vec![0; PAGE as usize].into());
+            let bytes = state.pages.entry(page).or_insert_with(|| vec![0; PAGE as usize].into());
             bytes[inside..inside + n].copy_from_slice(&data[at..at + n]);
         }
         Ok(())

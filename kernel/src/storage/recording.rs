@@ -39,11 +39,7 @@ impl Recorder {
     pub fn file(&self, base: MemoryStorage) -> RecordingStorage {
         let mut log = self.log.lock();
         log.bases.push(base.copy());
-        RecordingStorage {
-            file: log.bases.len() - 1,
-            now: base,
-            recorder: self.clone(),
-        }
+        RecordingStorage { file: log.bases.len() - 1, now: base, recorder: self.clone() }
     }
 
     /// Calls recorded so far: writes, lengths, punches, syncs.
