@@ -1,0 +1,89 @@
+"""How large everything is that is measured: in full, and only to try that it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MIB = 1 << 20
+GIB = 1 << 30
+TIB = 1 << 40
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    # control, opening
+    mapped: int = 16 * GIB
+    """The image with every block mapped."""
+    few: int = 10
+    many: int = 100_000
+    """Snapshots that are there."""
+    control_rounds: int = 60
+    slow_rounds: int = 9
+    """For peers that take long."""
+    opening_rounds: int = 15
+    kills: int = 5
+    # io
+    disk: int = GIB
+    writes: int = 20_000
+    write_rounds: int = 9
+    reads: int = 20_000
+    read_rounds: int = 15
+    depth: int = 100
+    depth_writes: int = 256
+    """Blocks written at each level."""
+    depth_rounds: int = 41
+    peer_writes: int = 2_000
+    peer_depth: int = 50
+    # churn
+    snapshots: int = 10_000
+    step_writes: int = 8
+    # diffs
+    huge: int = TIB
+    changed: int = 1_000
+    unchanged: int = 20_000
+    """Blocks mapped that no diff may look at."""
+    diff_rounds: int = 31
+    # transfer
+    raw: int = 4 * GIB
+    transfer_rounds: int = 5
+    # cli
+    calls: int = 10
+
+    @property
+    def room(self) -> int:
+        """Bytes of disk that a run takes at most."""
+        return max(2 * self.mapped + 3 * GIB, self.mapped + 4 * self.raw + GIB)
+
+
+FULL = Sizes()
+QUICK = Sizes(
+    mapped=256 * MIB,
+    many=1_000,
+    control_rounds=15,
+    slow_rounds=3,
+    opening_rounds=5,
+    kills=3,
+    disk=64 * MIB,
+    writes=2_000,
+    write_rounds=5,
+    reads=5_000,
+    read_rounds=7,
+    depth_writes=32,
+    depth_rounds=11,
+    peer_writes=500,
+    peer_depth=10,
+    snapshots=1_000,
+    unchanged=2_000,
+    diff_rounds=7,
+    raw=128 * MIB,
+    transfer_rounds=3,
+    calls=3,
+)
+
+
+def text(size: int) -> str:
+    """`16 GiB`."""
+    for unit, name in ((TIB, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (1024, "KiB")):
+        if size >= unit:
+            return f"{size / unit:.4g} {name}"
+    return f"{size} B"

@@ -1,0 +1,159 @@
+"""Raw images in and out, against `cp` between the same disks.
+
+What is timed, alike for all: from a source that is warm in the page cache to the return of the sync of a
+target that was not there before. `cp` is timed with the fsync of its copy, and may not share blocks with
+the source; import and export sync by themselves; what qemu-img makes is synced as cp's copy is.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import cowshed
+from bench import sizes
+from bench.figures import Bar, Figure, at_least, ratio
+from bench.lab import DISK, PIECE, Lab, remove
+from bench.peers import Missing
+from bench.rounds import Laps, Spread, interleave
+from cowshed.transfer import export_raw, import_raw
+
+TOPIC = "transfer"
+LIMIT = 0.8
+_DISTINCT = 64 << 20
+_BITE = 1 << 20
+
+
+def run(lab: Lab) -> list[Figure]:
+    size = lab.sizes.raw
+    raw = lab.path("source.raw")
+    _dense(lab, raw, size)
+    figures = _compare(lab, raw, f"{sizes.text(size)} of data", at_least(LIMIT))
+    raw.unlink()
+    _sparse(lab, raw, 4 * size)
+    data = sizes.text(raw.stat().st_blocks * 512)
+    figures += _compare(lab, raw, f"sparse, {data} in {sizes.text(4 * size)}", None)
+    raw.unlink()
+    return figures
+
+
+def _dense(lab: Lab, path: Path, size: int) -> None:
+    """Random data, repeated from a larger piece than the other topics use."""
+    piece = memoryview(lab.dice("transfer").randbytes(min(_DISTINCT, size)))
+    with path.open("wb") as file:
+        for at in range(0, size, len(piece)):
+            file.write(piece[: min(len(piece), size - at)])
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sparse(lab: Lab, path: Path, size: int) -> None:
+    """A megabyte of data in every sixteen."""
+    with path.open("wb") as file:
+        file.truncate(size)
+        for at in range(0, size, 16 * _BITE):
+            file.seek(at)
+            file.write(lab.payload[:_BITE])
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _compare(lab: Lab, raw: Path, what: str, bar: Bar | None) -> list[Figure]:
+    lab.say(f"import, export and cp: {what}")
+    with raw.open("rb") as file:
+        while file.read(PIECE):
+            pass
+    laps = interleave(lab.sizes.transfer_rounds, _round(lab, raw))
+    peers = {"import": "", "export": ""}
+    try:
+        peers |= _qemu(lab, raw)
+    except Missing as missing:
+        peers = dict.fromkeys(peers, str(missing))
+    figures = []
+    for name in ("import", "export"):
+        note = f"{_seconds(laps, name)} against {_seconds(laps, 'cp')}"
+        figures.append(
+            ratio(
+                TOPIC,
+                f"{name} ÷ cp, rates, {what}",
+                laps.ratio("cp", name),
+                bar,
+                note=note,
+                peers={f"qemu-img convert, {'to' if name == 'import' else 'from'} qcow2": peers[name]},
+            )
+        )
+    return figures
+
+
+def _seconds(laps: Laps, name: str) -> str:
+    return f"{laps.seconds(name).median:.3g} s"
+
+
+def _round(lab: Lab, raw: Path) -> Callable[[Laps], None]:
+    """cp, import and export, each into what was not there before."""
+    turn = 0
+
+    def run(laps: Laps) -> None:
+        nonlocal turn
+        turn += 1
+        ways = [_copy, _import_export]
+        for way in ways if turn % 2 else reversed(ways):
+            way(lab, raw, laps)
+            os.sync()
+
+    return run
+
+
+def _copy(lab: Lab, raw: Path, laps: Laps) -> None:
+    copy = lab.path("copy.raw")
+    os.sync()
+    with laps.time("cp"):
+        subprocess.run(["cp", "--reflink=never", str(raw), str(copy)], check=True)
+        _sync(copy)
+    copy.unlink()
+
+
+def _import_export(lab: Lab, raw: Path, laps: Laps) -> None:
+    path, out = lab.path("store-transfer"), lab.path("out.raw")
+    with cowshed.open(path, create=True) as store:
+        os.sync()
+        with laps.time("import"), raw.open("rb") as source:
+            import_raw(store, DISK, source)
+        os.sync()
+        with laps.time("export"), store.open(DISK, read_only=True) as image, out.open("wb") as target:
+            export_raw(image, target)
+    assert subprocess.run(["cmp", "-s", raw, out], check=False).returncode == 0, (
+        "the export is not the import"
+    )
+    out.unlink()
+    remove(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _qemu(lab: Lab, raw: Path) -> dict[str, str]:
+    """qemu-img convert in and out, with its own cp in the same rounds."""
+
+    def turn(laps: Laps) -> None:
+        _copy(lab, raw, laps)
+        disk, out = lab.path("disk.qcow2"), lab.path("out.raw")
+        with laps.time("import"):
+            lab.peers.qemu_img("convert", "-f", "raw", "-O", "qcow2", raw, disk)
+            _sync(disk)
+        with laps.time("export"):
+            lab.peers.qemu_img("convert", "-f", "qcow2", "-O", "raw", disk, out)
+            _sync(out)
+        disk.unlink()
+        out.unlink()
+
+    laps = interleave(min(3, lab.sizes.transfer_rounds), turn, warm_up=0)
+    texts: dict[str, Spread] = {name: laps.ratio("cp", name) for name in ("import", "export")}
+    return {name: spread.ratio_text() for name, spread in texts.items()}
