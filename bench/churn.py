@@ -11,6 +11,7 @@ from pathlib import Path
 import cowshed
 from bench import sizes
 from bench.figures import Figure, at_least, at_most, count, ratio
+from bench.io import warm
 from bench.lab import BLOCK, DISK, Lab
 from bench.rounds import Laps, Spread, Way, interleave
 from cowshed._kernel import Kernel, SpaceInfo
@@ -177,6 +178,8 @@ def _speed(lab: Lab, churned: Path, twin: Path, plain: Path) -> list[Figure]:
         images: dict[str, Image] = {
             name: stack.enter_context(store.open(DISK)) for name, store in stores.items()
         }
+        for image in images.values():
+            warm(image.read, image.size)
         readers = [_reading(lab, name, image, reads) for name, image in images.items()]
         read = interleave(lab.sizes.read_rounds, *readers)
         # The first, uncounted round makes all these blocks the head's own, in each of the stores.

@@ -144,7 +144,7 @@ def _reads(lab: Lab, store: Store) -> list[Figure]:
             descriptor = os.open(raw, os.O_RDONLY)
             stack.callback(os.close, descriptor)
             dice = lab.dice("reads")
-            _warm(image.read, image.size)
+            warm(image.read, image.size)
 
             def plain(offset: int, length: int, descriptor: int = descriptor) -> bytes:
                 return os.pread(descriptor, length, offset)
@@ -174,7 +174,8 @@ def _copy(image: Image, path: Path) -> None:
             file.write(image.read(at, min(PIECE, image.size - at)))
 
 
-def _warm(read: Read, size: int) -> None:
+def warm(read: Read, size: int) -> None:
+    """Read all of it once."""
     for at in range(0, size, PIECE):
         read(at, min(PIECE, size - at))
 
@@ -219,7 +220,7 @@ def _depth(lab: Lab, store: Store) -> list[Figure]:
         for at in range(0, size, PIECE):
             content = flat.read(at, PIECE)
             assert content == deep.read(at, PIECE) == line.read(at, PIECE), "a clone reads wrongly"
-        _warm(untouched.read, size)
+        warm(untouched.read, size)
         ways = [_reading(lab, dice, name, image.read, size, count) for name, image in images.items()]
         laps = interleave(lab.sizes.depth_rounds, *ways)
     note = f"{rate(laps, count, 'deep')} against {rate(laps, count, 'flat')}"

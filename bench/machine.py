@@ -41,8 +41,8 @@ def warnings(directory: Path, room: int) -> list[str]:
     busy = os.getloadavg()[0]
     if busy > 0.5:
         found.append(
-            f"the machine is busy (load {busy:.1f}): where processors are contended, all that waits for a disk"
-            " waits for a tick, and ratios of short things come out near 1; measure when it is quiet"
+            f"the machine is busy (load {busy:.1f}): where processors are contended, all that waits for a"
+            " disk waits for a tick, and ratios of short things come out near 1; measure when it is quiet"
         )
     if _mount_of(directory)[1] in ("tmpfs", "ramfs"):
         found.append(f"{directory} lies in memory, where a sync costs nothing; give --dir on a disk")
