@@ -19,6 +19,7 @@ from cowshed.store import Image, Store, StoreUsage
 
 TOPIC = "churn"
 SAME, AS_FAST = 1.02, 0.9
+BUSY = 64 * BLOCK
 Steps = list[list[int]]
 
 
@@ -34,7 +35,9 @@ def run(lab: Lab) -> list[Figure]:
     """Three stores get the same writes: one all snapshots, one only those that remain, one none."""
     size, total = lab.sizes.disk, lab.sizes.snapshots
     dice = lab.dice("churn")
-    steps = [lab.blocks(dice, size, lab.sizes.step_writes) for _ in range(total)]
+    # Half of the writes go all over the disk, half to a few busy blocks: what frees space when snapshots go.
+    half = lab.sizes.step_writes // 2
+    steps = [[*lab.blocks(dice, size, half), *lab.blocks(dice, BUSY, half)] for _ in range(total)]
     keep = set(dice.sample(range(total), total // 10))
     gone = [step for step in range(total) if step not in keep]
     dice.shuffle(gone)
