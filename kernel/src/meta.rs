@@ -189,12 +189,6 @@ impl Meta {
         Ok(rows.into_iter().map(|((_, version), ())| version).collect())
     }
 
-    /// The first dying version that can be taken apart.
-    pub(crate) fn next_dying(&self) -> Result<Option<VersionId>> {
-        let some = self.work(Work::Dying, VersionId(0), self.stuck.len() + 1)?;
-        Ok(some.into_iter().find(|id| !self.stuck.contains(id)))
-    }
-
     /// A key of the package.
     pub(crate) fn key(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         match self.keys.get(&key.to_vec()) {

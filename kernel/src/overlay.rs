@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::ops::{Bound, RangeBounds};
 
+/// Stored rows read at a time, at least.
+const BATCH: usize = 32;
+
 /// The latest changes by key, in two layers: since the capture, and in the capture that is being committed.
 ///
 /// Within a layer `None` means deleted.
@@ -57,9 +60,11 @@ impl<K: Ord + Clone, V: Clone> Overlay<K, V> {
     ) -> Result<Vec<(K, V)>, E> {
         let mut found = Vec::new();
         let mut from = from;
+        // Stored rows that were deleted since may be many: look at some more than are wanted at a time.
+        let batch = limit.max(BATCH);
         loop {
-            let rows = stored(from.as_ref(), limit)?;
-            let last = (rows.len() == limit).then(|| rows.last().map(|(k, _)| k.clone())).flatten();
+            let rows = stored(from.as_ref(), batch)?;
+            let last = (rows.len() == batch).then(|| rows.last().map(|(k, _)| k.clone())).flatten();
             // Up to the last stored row, or to the end, nothing can come in between any more.
             let upto = last.clone().map_or(Bound::Unbounded, Bound::Included);
             let mut merged: BTreeMap<K, Option<V>> = rows.into_iter().map(|(k, v)| (k, Some(v))).collect();

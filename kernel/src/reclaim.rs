@@ -16,6 +16,9 @@ use crate::tree::{Edit, child, page_of};
 
 /// Pages looked at under one hold of the meta lock.
 const PAGES_PER_STEP: i64 = 128;
+/// Pages looked at between two commits, at most, and versions listed at a time.
+const PAGES_PER_COMMIT: u64 = 16384;
+const VERSIONS_AT_ONCE: usize = 256;
 /// Blocks that a hidden version may hold alone before the background trims it; on request it is trimmed at once.
 const STALE_ENOUGH: u64 = 1024;
 
@@ -32,13 +35,19 @@ impl Core {
     /// Do about `budget` pages' worth of work and make it durable; how much was done, 0 when nothing is left.
     pub fn reclaim(&self, budget: u64, eager: Eager) -> Result<u64> {
         let _one = self.reclaiming.lock();
+        let budget = budget.min(PAGES_PER_COMMIT);
         let mut done = 0;
+        let mut after = VersionId(0);
         while done < budget {
-            let Some(id) = self.meta()?.next_dying()? else {
-                break;
-            };
-            done += self.take_apart(id)?;
-            self.limit_dirty()?;
+            // Those behind the last one: what cannot be taken apart, being damaged, is passed over.
+            let dying = self.meta()?.work(Work::Dying, after, VERSIONS_AT_ONCE)?;
+            let Some(last) = dying.last() else { break };
+            after = *last;
+            for id in dying {
+                while done < budget && self.take_apart(id, &mut done)? {
+                    self.limit_dirty()?;
+                }
+            }
         }
         while done < budget {
             let least = if eager == Eager::Now { 1 } else { STALE_ENOUGH };
@@ -75,9 +84,12 @@ impl Core {
         Ok(done)
     }
 
-    /// One step of taking a dying version apart; how many pages were looked at, at least 1.
-    fn take_apart(&self, id: VersionId) -> Result<u64> {
+    /// One step of taking a dying version apart; whether there are more. Pages looked at are added to `done`.
+    fn take_apart(&self, id: VersionId, done: &mut u64) -> Result<bool> {
         let mut meta = self.meta()?;
+        if meta.stuck.contains(&id) {
+            return Ok(false);
+        }
         let mut row = meta.version(id)?;
         let parent = meta.parent_root(&row)?;
         let only = meta.only_child(id, &row)?;
@@ -87,18 +99,21 @@ impl Core {
         };
         let mut budget = PAGES_PER_STEP;
         let mut edit = self.edit(&mut meta);
-        let done = edit.turn_into(&mut row.root, parent, below, LEVELS, &mut budget);
+        let finished = edit.turn_into(&mut row.root, parent, below, LEVELS, &mut budget);
+        *done += (PAGES_PER_STEP - budget).max(1) as u64;
+        if edit.halfway {
+            return finished.map_err(|error| self.fail(error));
+        }
         // Also where a page could not be read: what was done before is a step like any other.
         meta.put(id, row);
-        match done {
-            Ok(true) => self.unlink(&mut meta, id, only).map_err(|error| self.fail(error))?,
-            Ok(false) => {}
+        match finished {
+            Ok(true) => self.unlink(&mut meta, id, only).map_err(|error| self.fail(error)).map(|()| false),
+            Ok(false) => Ok(true),
             Err(error) => {
                 meta.stuck.insert(id);
-                return Err(error);
+                Err(error)
             }
         }
-        Ok((PAGES_PER_STEP - budget).max(1) as u64)
     }
 
     /// A dying version has become its parent's equal: its child gets the parent, and it is gone.
@@ -251,7 +266,9 @@ impl Edit<'_> {
             return Ok(true);
         }
         if height == 0 {
+            self.halfway = true;
             self.space.free((BlockNo(slot.number()), 1))?;
+            self.halfway = false;
             *slot = parent.disowned();
             return Ok(true);
         }
