@@ -353,6 +353,7 @@ impl Disk {
                 push(at, mapped * BLOCK_SIZE, false);
                 at = mapped * BLOCK_SIZE;
                 count += 1;
+                continue;
             }
             let Some((leaf, _)) = view.leaf(pages, Index(mapped))? else {
                 break;
