@@ -41,7 +41,7 @@ pub enum Op {
 struct Sketch {
     state: Option<VersionState>,
     size: u64,
-    /// Made within the transaction.
+    /// The size came about within the transaction, when no tail can be zeroed any more.
     new: bool,
 }
 
@@ -182,7 +182,8 @@ impl Checks<'_> {
                             "a disk that does not end with a block can grow only in a transaction of its own",
                         ));
                     }
-                    self.versions.insert(*head, Sketch { size: *size, ..sketch });
+                    let size = *size;
+                    self.versions.insert(*head, Sketch { size, new: true, ..sketch });
                 }
                 Op::Put(key, value) => {
                     check_key(key)?;
