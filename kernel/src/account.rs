@@ -47,9 +47,12 @@ impl Core {
         };
         b.check_alive(new.id)?;
         let mut size = b.row.size;
+        let mut ragged = None;
         if let (Some(view), Some(old)) = (&a, &old) {
             view.check_alive(old.id)?;
+            let shorter = size.min(view.row.size);
             size = size.max(view.row.size);
+            ragged = (shorter < size && shorter % BLOCK_SIZE != 0).then_some(shorter / BLOCK_SIZE);
         }
         let end = len.map_or(size, |len| offset.saturating_add(len).min(size));
         let mut diff = Diff {
@@ -59,6 +62,7 @@ impl Core {
             visits: 0,
             from: offset / BLOCK_SIZE,
             end: end.div_ceil(BLOCK_SIZE),
+            ragged,
             resume: None,
         };
         if offset < end {
@@ -170,12 +174,19 @@ struct Diff<'a> {
     visits: usize,
     from: u64,
     end: u64,
+    /// The block in which the shorter of the two disks ends: behind that end it counts as zero there, and what the
+    /// longer one has differs, be the block the same.
+    ragged: Option<u64>,
     resume: Option<u64>,
 }
 
 impl Diff<'_> {
     fn walk(&mut self, old: Pointer, new: Pointer, height: u8, base: u64) -> Result<()> {
-        if old.same(new) || base >= self.end || base + span(height) <= self.from {
+        if base >= self.end || base + span(height) <= self.from {
+            return Ok(());
+        }
+        let ragged = |index| !new.is_none() && (base..base + span(height)).contains(&index);
+        if old.same(new) && !self.ragged.is_some_and(ragged) {
             return Ok(());
         }
         if height == 0 {
