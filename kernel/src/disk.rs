@@ -94,7 +94,7 @@ impl Disk {
 
     fn read_piece(&self, piece: Range<u64>, out: &mut [u8]) -> Result<()> {
         let _inside = self.core.grace.enter();
-        let Some(leaf) = self.leaf(Index(piece.start / BLOCK_SIZE))? else {
+        let Some(leaf) = self.leaf(&piece)? else {
             out.fill(0);
             return Ok(());
         };
@@ -126,10 +126,13 @@ impl Disk {
         Ok(())
     }
 
-    fn leaf(&self, index: Index) -> Result<Option<Arc<Page>>> {
+    fn leaf(&self, piece: &Range<u64>) -> Result<Option<Arc<Page>>> {
         let view = self.live.view.read();
         view.check_alive(self.live.id)?;
-        Ok(view.leaf(&self.core.pages, index)?.map(|(leaf, _)| leaf))
+        // The disk may have shrunk since the range was checked.
+        view.check_range(piece.start, piece.end - piece.start)?;
+        let leaf = view.leaf(&self.core.pages, Index(piece.start / BLOCK_SIZE))?;
+        Ok(leaf.map(|(leaf, _)| leaf))
     }
 
     /// Store `data` at `offset`. Whole blocks of zeros are unmapped.
@@ -287,11 +290,9 @@ impl Disk {
             return Ok(());
         }
         let end = offset + len;
-        let size = self.size();
-        let first = offset.div_ceil(BLOCK_SIZE);
-        // The last block counts as whole when the disk ends in it.
-        let last = if end == size { end.div_ceil(BLOCK_SIZE) } else { end / BLOCK_SIZE };
         let _held = self.live.ranges.hold(offset / BLOCK_SIZE, end.div_ceil(BLOCK_SIZE));
+        let first = offset.div_ceil(BLOCK_SIZE);
+        let last = whole_blocks(end, self.size());
         let zeros = [0; BLOCK];
         if first > last || (first == last && !offset.is_multiple_of(BLOCK_SIZE) && end <= first * BLOCK_SIZE)
         {
@@ -303,28 +304,30 @@ impl Disk {
         if last * BLOCK_SIZE < end {
             self.write_held(last * BLOCK_SIZE, &zeros[..(end - last * BLOCK_SIZE) as usize])?;
         }
-        self.unmap(first, last)
+        self.unmap(first, end)
     }
 
-    fn unmap(&self, first: u64, last: u64) -> Result<()> {
+    /// Unmap the whole blocks from index `first` to byte `end`.
+    fn unmap(&self, first: u64, end: u64) -> Result<()> {
         let mut from = first;
-        while from < last {
+        loop {
             {
                 let mut meta = self.core.meta()?;
                 let mut view = self.live.view.write();
                 view.check_writable(self.live.id)?;
                 let root = view.row.root;
+                // The disk may have got another end since.
+                let last = whole_blocks(end, view.row.size);
                 let Some(found) = next_mapped(&self.core.pages, root, LEVELS, 0, from, last)? else {
                     return Ok(());
                 };
-                let end = ((found / UNMAP_BLOCKS + 1) * UNMAP_BLOCKS).min(last);
+                let upto = ((found / UNMAP_BLOCKS + 1) * UNMAP_BLOCKS).min(last);
                 let parent = meta.parent_root(&view.row)?;
-                self.change(&mut meta, &mut view, |edit, row| edit.unmap(row, parent, found, end))?;
-                from = end;
+                self.change(&mut meta, &mut view, |edit, row| edit.unmap(row, parent, found, upto))?;
+                from = upto;
             }
             self.core.limit_dirty()?;
         }
-        Ok(())
     }
 
     /// Which pieces of a range are mapped: they cover it without gaps from `offset` on, `limit` of them at most.
@@ -371,6 +374,11 @@ impl Disk {
         }
         Ok(extents)
     }
+}
+
+/// How many blocks of a disk are whole before byte `end`; the last one counts as whole when the disk ends in it.
+fn whole_blocks(end: u64, size: u64) -> u64 {
+    if end == size { end.div_ceil(BLOCK_SIZE) } else { end / BLOCK_SIZE }
 }
 
 /// How each block of a write within a leaf is to be stored.

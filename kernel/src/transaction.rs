@@ -53,21 +53,28 @@ impl Core {
 
     /// Apply all operations, in their order, and return when they are durable; or none of them.
     pub fn transact(self: &Arc<Core>, ops: &[Op]) -> Result<()> {
-        self.zero_tails(ops)?;
-        let heads = self.heads_to_drain(ops)?;
-        {
-            // Writes in place are complete, and new ones wait, until the heads' blocks belong to others (rule 4).
-            let _gates: Vec<_> = heads.iter().map(|live| live.gate.write()).collect();
-            let mut meta = self.meta()?;
-            Checks::new(&mut meta).run(ops)?;
-            let mut apply = Apply { core: self, meta: &mut meta };
-            ops.iter().try_for_each(|op| apply.op(op)).map_err(|error| self.fail(error))?;
-        }
+        while !self.apply(ops)? {}
         self.flush()?;
         if ops.iter().any(|op| matches!(op, Op::Drop(_) | Op::Rollback(..) | Op::Resize(..))) {
             self.wake();
         }
         Ok(())
+    }
+
+    /// One attempt to apply all operations; false when another rollback or resize came in between.
+    fn apply(self: &Arc<Core>, ops: &[Op]) -> Result<bool> {
+        let zeroed = self.zero_tails(ops)?;
+        let heads = self.heads_to_drain(ops)?;
+        // Writes in place are complete, and new ones wait, until the heads' blocks belong to others (rule 4).
+        let _gates: Vec<_> = heads.iter().map(|live| live.gate.write()).collect();
+        let mut meta = self.meta()?;
+        if zeroed.iter().any(|(live, generation)| live.view.read().generation != *generation) {
+            return Ok(false);
+        }
+        Checks::new(&mut meta).run(ops)?;
+        let mut apply = Apply { core: self, meta: &mut meta };
+        ops.iter().try_for_each(|op| apply.op(op)).map_err(|error| self.fail(error))?;
+        Ok(true)
     }
 
     /// The heads from which a transaction takes blocks, in the order of their ids.
@@ -89,19 +96,27 @@ impl Core {
         Ok(heads)
     }
 
-    /// What lies in a disk's last block beyond its end is not defined: before a disk grows it becomes zero.
-    fn zero_tails(self: &Arc<Core>, ops: &[Op]) -> Result<()> {
+    /// What lies in a disk's last block beyond its end is not defined: before a disk grows it becomes zero. Returns
+    /// the heads that this looked at, with the generation for which it holds.
+    fn zero_tails(self: &Arc<Core>, ops: &[Op]) -> Result<Vec<(Arc<Live>, u64)>> {
+        let mut zeroed = Vec::new();
         for op in ops {
             let Op::Resize(id, size) = op else { continue };
             let row = self.meta()?.find(*id)?;
-            let Some(row) = row.filter(|row| row.state == VersionState::Head) else {
+            if row.is_none_or(|row| row.state != VersionState::Head) {
                 continue;
-            };
-            if *size > row.size && row.size % BLOCK_SIZE != 0 {
-                self.disk(*id)?.zero_tail()?;
             }
+            let disk = self.disk(*id)?;
+            let (before, generation) = {
+                let view = disk.live.view.read();
+                (view.row.size, view.generation)
+            };
+            if *size > before && before % BLOCK_SIZE != 0 {
+                disk.zero_tail()?;
+            }
+            zeroed.push((disk.live, generation));
         }
-        Ok(())
+        Ok(zeroed)
     }
 }
 
