@@ -201,20 +201,28 @@ impl Catalog {
     ///
     /// Readers of the catalogue wait meanwhile.
     pub fn verify_checksums(&self) -> Result<Option<String>> {
+        let verified = self.alone(|database| shield("verifying", || Ok(database.check_integrity()?)))?;
+        Ok(match verified {
+            Ok(true) => None,
+            Ok(false) => Some("the catalogue's own account of its pages was wrong (redb repaired it)".into()),
+            Err(error) => Some(error.to_string()),
+        })
+    }
+
+    /// Move the file's pages together and cut off what is free behind them. Readers wait meanwhile.
+    pub fn compact(&self) -> Result<()> {
+        self.alone(|database| shield("compacting", || Ok(database.compact()?)))?.map(|_| ())
+    }
+
+    /// Do what redb does only while no one reads.
+    fn alone<T>(&self, f: impl FnOnce(&mut Database) -> T) -> Result<T> {
         let mut database = self.database.lock();
         let database = database.as_mut().ok_or_else(closed)?;
         let mut current = self.snapshot.write();
-        // redb refuses while a reader lives.
         release(current.take());
-        let found = match shield("verifying", || Ok(database.check_integrity()?)) {
-            Ok(true) => None,
-            Ok(false) => {
-                Some("the catalogue's own account of its pages was wrong (redb repaired it)".to_string())
-            }
-            Err(error) => Some(error.to_string()),
-        };
+        let done = f(database);
         *current = Some(Arc::new(shield("reading", || Snapshot::take(database))?));
-        Ok(found)
+        Ok(done)
     }
 
     /// Let the file go. Everything asked for afterwards is refused.

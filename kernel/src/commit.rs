@@ -22,9 +22,17 @@ pub struct Commits {
     /// Writes to the blocks file that returned, and how many of them were synced.
     written: AtomicU64,
     synced: AtomicU64,
+    /// One more than the last commit when compacting the catalogue was considered; zero before the first time.
+    compacted: AtomicU64,
 }
 
 impl Commits {
+    /// Whether anything was committed since this was last asked, or it never was.
+    pub(crate) fn first_compaction(&self) -> bool {
+        let next = self.done.load(SeqCst) + 1;
+        self.compacted.swap(next, SeqCst) != next
+    }
+
     /// A write to the blocks file returned.
     pub(crate) fn note_write(&self) {
         self.written.fetch_add(1, SeqCst);

@@ -19,6 +19,8 @@ const PAGES_PER_STEP: i64 = 128;
 /// Pages looked at between two commits, at most, and versions listed at a time.
 const PAGES_PER_COMMIT: u64 = 16384;
 const VERSIONS_AT_ONCE: usize = 256;
+/// A catalogue file of up to twice what lives in it and this many bytes is left as it is.
+const CATALOG_SLACK: u64 = 4 << 20;
 /// Blocks that a hidden version may hold alone before the background trims it; on request it is trimmed at once.
 const STALE_ENOUGH: u64 = 1024;
 
@@ -81,7 +83,20 @@ impl Core {
         if punched {
             self.flush()?;
         }
+        if done == 0 && eager == Eager::Now && self.compact_catalog()? {
+            done = 1;
+        }
         Ok(done)
+    }
+
+    /// Have the catalogue's file shrink, if a good part of it is free. Whether that was tried.
+    fn compact_catalog(&self) -> Result<bool> {
+        let live = self.catalog.state()?.metadata_bytes;
+        if self.catalog.len_bytes()? < CATALOG_SLACK + 2 * live || !self.commits.first_compaction() {
+            return Ok(false);
+        }
+        self.catalog.compact().map_err(|error| self.fail(error))?;
+        Ok(true)
     }
 
     /// One step of taking a dying version apart; whether there are more. Pages looked at are added to `done`.
