@@ -197,10 +197,14 @@ class NaiveKernel:
             end = max(a.size, b.size)
             if length is not None:
                 end = min(end, offset + length)
+            # Behind the end of the shorter disk its last block counts as zero, whatever lies there.
+            shorter = min(a.size, b.size)
+            split = old is not None and a.size != b.size and shorter % BLOCK_SIZE != 0
             changed = sorted(
                 i
                 for i in a.blocks.keys() | b.blocks.keys()
                 if a.blocks.get(i, (0, b""))[0] != b.blocks.get(i, (0, b""))[0]
+                or (split and i == shorter // BLOCK_SIZE)
             )
         found: list[tuple[int, int, bool]] = []
         for i in changed:
