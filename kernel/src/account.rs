@@ -201,9 +201,14 @@ impl Diff<'_> {
         let old = page_of(self.pages, old, height)?;
         let new = page_of(self.pages, new, height)?;
         let step = span(height - 1);
+        // Most pointers are the same on both sides: they are passed over here, and not one call deeper.
+        let ragged = self.ragged.and_then(|index| index.checked_sub(base)).map(|index| index / step);
         for i in 0..FANOUT {
-            let below = base + i as u64 * step;
-            self.walk(child(old.as_ref(), i), child(new.as_ref(), i), height - 1, below)?;
+            let (old, new) = (child(old.as_ref(), i), child(new.as_ref(), i));
+            if old.same(new) && ragged != Some(i as u64) {
+                continue;
+            }
+            self.walk(old, new, height - 1, base + i as u64 * step)?;
             if self.resume.is_some() {
                 return Ok(());
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::core::Core;
 use crate::error::{Error, Result};
-use crate::ids::{BLOCK, BLOCK_SIZE, BlockNo, Index, VersionId};
+use crate::ids::{BLOCK, BLOCK_SIZE, BlockNo, Index, MAX_DISK_SIZE, VersionId};
 use crate::live::{Live, View};
 use crate::meta::Meta;
 use crate::page::{Page, span};
@@ -84,8 +84,13 @@ impl Disk {
     /// Fill `buf` from `offset` on.
     pub fn read(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         self.core.check_open()?;
-        self.live.view.read().check_range(offset, buf.len() as u64)?;
-        for piece in leaf_pieces(offset, buf.len() as u64) {
+        let len = buf.len() as u64;
+        if len <= LEAF_BYTES - offset % LEAF_BYTES && offset <= MAX_DISK_SIZE {
+            return self.read_piece(offset..offset + len, buf);
+        }
+        // All of it, before any of it is read.
+        self.check_range(offset, len)?;
+        for piece in leaf_pieces(offset, len) {
             let out = &mut buf[(piece.start - offset) as usize..(piece.end - offset) as usize];
             self.read_piece(piece, out)?;
         }

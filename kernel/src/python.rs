@@ -18,6 +18,9 @@ use crate::reclaim::Eager;
 use crate::rows::{FORMAT_VERSION, VersionRow, VersionState};
 use crate::transaction::Op;
 
+/// Bytes that a read may take before its range is looked at.
+const MEMORY_UNASKED: usize = 1 << 20;
+
 create_exception!(_kernel, KernelError, PyException);
 
 type Pairs<'py> = Vec<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)>;
@@ -376,8 +379,9 @@ impl PyDisk {
     }
 
     fn read<'py>(&self, py: Python<'py>, offset: u64, length: usize) -> PyResult<Bound<'py, PyBytes>> {
-        // Before memory is taken for it.
-        self.disk.check_range(offset, length as u64)?;
+        if length > MEMORY_UNASKED {
+            self.disk.check_range(offset, length as u64)?;
+        }
         PyBytes::new_with(py, length, |buffer| Ok(py.detach(|| self.disk.read(offset, buffer))?))
     }
 
