@@ -6,6 +6,7 @@
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use parking_lot::{Mutex, RwLock};
 use redb::{
@@ -33,9 +34,10 @@ const SPARE: TableDefinition<u64, u16> = TableDefinition::new("spare");
 const UNPUNCHED: Set<u64> = Set::new("unpunched");
 const KEYS: Rows<&[u8]> = Rows::new("keys");
 
-/// From this length on, a commit also records redb's allocator state, so that opening after a crash need not
-/// walk the file: below it the walk takes some tens of milliseconds, and a commit one sync instead of two.
-const QUICK_REPAIR_BYTES: u64 = 64 << 20;
+/// From this length on, every commit records redb's allocator state, which costs it a second sync. Without the
+/// record opening after a crash walks the file, about a second for this many bytes; so in a smaller file only
+/// [`Catalog::checkpoint`] records it, and closing.
+const RECORD_ALWAYS_BYTES: u64 = 512 << 20;
 
 /// A key of the package and its value.
 pub type KeyValue = (Vec<u8>, Vec<u8>);
@@ -81,6 +83,8 @@ pub struct Catalog {
     database: Mutex<Option<Database>>,
     /// Replaced by each commit; readers in between hold the one they began with.
     snapshot: RwLock<Option<Arc<Snapshot>>>,
+    /// Whether the last commit recorded redb's allocator state.
+    recorded: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -154,6 +158,7 @@ impl Catalog {
             storage,
             database: Mutex::new(Some(database)),
             snapshot: RwLock::new(Some(Arc::new(snapshot))),
+            recorded: AtomicBool::new(false),
         })
     }
 
@@ -178,10 +183,10 @@ impl Catalog {
     pub fn commit(&self, batch: &Batch, mut state: StateRow) -> Result<StateRow> {
         let mut database = self.database.lock();
         let database = database.as_mut().ok_or_else(closed)?;
-        let quick = self.len_bytes()? > QUICK_REPAIR_BYTES;
+        let record = self.len_bytes()? > RECORD_ALWAYS_BYTES;
         let snapshot = shield("committing to", || {
             let mut txn = database.begin_write()?;
-            txn.set_quick_repair(quick);
+            txn.set_quick_repair(record);
             let delta = apply(&txn, batch)?;
             state.metadata_bytes = state.metadata_bytes.wrapping_add_signed(delta);
             txn.open_table(STATE)?.insert(0, &state.encode()[..])?;
@@ -191,10 +196,27 @@ impl Catalog {
         match snapshot {
             Ok(snapshot) => {
                 *self.snapshot.write() = Some(Arc::new(snapshot));
+                self.recorded.store(record, Relaxed);
                 Ok(state)
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Record redb's allocator state, unless the last commit did: opening after a crash takes milliseconds then.
+    pub fn checkpoint(&self) -> Result<()> {
+        let mut database = self.database.lock();
+        let database = database.as_mut().ok_or_else(closed)?;
+        if self.recorded.load(Relaxed) {
+            return Ok(());
+        }
+        shield("committing to", || {
+            let mut txn = database.begin_write()?;
+            txn.set_quick_repair(true);
+            Ok(txn.commit()?)
+        })?;
+        self.recorded.store(true, Relaxed);
+        Ok(())
     }
 
     /// Have redb verify every page checksum; what it says when they do not hold.

@@ -100,6 +100,18 @@ impl Core {
         Ok(Some((batch, state)))
     }
 
+    /// Make opening after a crash quick, when nothing was committed lately. Costs two syncs, once.
+    pub(crate) fn checkpoint(&self) -> Result<()> {
+        let _running = self.commits.running.lock();
+        self.check_usable()?;
+        self.catalog.checkpoint().map_err(|error| self.fail(error))
+    }
+
+    /// How many commits there were.
+    pub(crate) fn commits(&self) -> u64 {
+        self.commits.done.load(SeqCst)
+    }
+
     /// Keep what waits for a commit within its bound. Called without locks.
     pub(crate) fn limit_dirty(&self) -> Result<()> {
         if self.pages.dirty_bytes() > self.dirty_limit {

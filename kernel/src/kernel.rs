@@ -287,6 +287,7 @@ fn own(path: &Path, options: &Options) -> Result<File> {
 }
 
 fn background(core: &Core) {
+    let mut commits = core.commits();
     while core.check_usable().is_ok() {
         {
             let mut told = core.work.0.lock();
@@ -298,12 +299,12 @@ fn background(core: &Core) {
             while core.check_usable().is_ok() && !core.work.1.wait_until(&mut told, until).timed_out() {}
             *told = false;
         }
-        // An error here stops the store, and is told to the next caller.
+        // An error here stops the store where it must, and is told to the next caller.
         while core.check_usable().is_ok()
             && core.reclaim(BACKGROUND_BUDGET, Eager::Background).is_ok_and(|n| n > 0)
         {}
-        if core.check_usable().is_ok() {
-            let _ = core.flush();
-        }
+        let quiet = core.commits() == commits;
+        let _ = core.flush().and_then(|()| if quiet { core.checkpoint() } else { Ok(()) });
+        commits = core.commits();
     }
 }

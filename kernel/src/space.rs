@@ -19,12 +19,13 @@ use crate::rows::{Bitmap, CHUNK_BLOCKS, CHUNK_WORDS, StateRow, bit_runs};
 /// Bytes of a chunk in the blocks file.
 pub const CHUNK_BYTES: u64 = CHUNK_BLOCKS * BLOCK_SIZE;
 
-/// A chunk with fewer free blocks is not worth turning to while the file can grow: short runs scatter writes.
-const WORTHWHILE: u64 = 256;
+/// A chunk is turned to again when half of it is free: filling smaller gaps would scatter what is written
+/// together. The gaps cost nothing, being punched.
+const WORTHWHILE: u64 = CHUNK_BLOCKS / 2;
 /// Chunks kept in memory beyond those that must be.
 const CHUNKS_IN_MEMORY: usize = 1024;
 /// Rows read at a time when looking for free blocks.
-const SCAN_ROWS: usize = 64;
+const SCAN_ROWS: usize = 256;
 
 /// Blocks that follow one another.
 pub type Run = (BlockNo, u64);
@@ -199,6 +200,8 @@ impl Space {
         {
             self.queue(no)?;
         }
+        // One look into the catalogue at a time: if it finds nothing, the file grows meanwhile.
+        let mut looked = false;
         loop {
             while let Some(no) = self.candidates.pop_front() {
                 let chunk = self.chunk(no)?;
@@ -207,13 +210,11 @@ impl Space {
                     return Ok(no);
                 }
             }
-            let Some(from) = self.scan else {
-                let no = self.end;
-                self.end = ChunkNo(no.0 + 1);
-                // Its row says that it is before the end, with all its blocks free.
-                self.changed.insert(no);
-                return Ok(no);
+            let from = match self.scan {
+                Some(from) if !looked => from,
+                _ => break,
             };
+            looked = true;
             let rows = self.catalog.snapshot()?.spare_from(from, SCAN_ROWS)?;
             self.scan = (rows.len() == SCAN_ROWS).then(|| ChunkNo(rows[SCAN_ROWS - 1].0.0 + 1));
             for (no, free) in rows {
@@ -222,6 +223,11 @@ impl Space {
                 }
             }
         }
+        let no = self.end;
+        self.end = ChunkNo(no.0 + 1);
+        // Its row says that it is before the end, with all its blocks free.
+        self.changed.insert(no);
+        Ok(no)
     }
 
     fn queue(&mut self, no: ChunkNo) -> Result<()> {
