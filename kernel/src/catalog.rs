@@ -3,36 +3,33 @@
 //! redb brings commit, recovery and page checksums. Each row is sealed besides (`rows`), because redb checks its
 //! checksums only on request. Whatever redb answers to a damaged file, a panic included, comes out as an error.
 
-use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use parking_lot::{Mutex, RwLock};
-use redb::{
-    Builder, Database, ReadOnlyTable, ReadableDatabase, ReadableTableMetadata, StorageBackend, Table,
-    TableDefinition, WriteTransaction,
-};
+use redb::{Builder, Database, StorageBackend, Table, TableDefinition, WriteTransaction};
 
 use crate::error::{Error, Kind, Result};
 use crate::ids::{ChunkNo, PageId, VersionId};
 use crate::page::Page;
 use crate::quiet;
-use crate::rows::{Bitmap, StateRow, VersionRow, decode_chunk, encode_chunk, seal_key, unseal_key};
+use crate::rows::{Bitmap, StateRow, VersionRow, encode_chunk, seal_key};
+use crate::snapshot::Snapshot;
 use crate::storage::Storage;
 
-type Rows<K> = TableDefinition<'static, K, &'static [u8]>;
-type Set<K> = TableDefinition<'static, K, ()>;
+pub(crate) type Rows<K> = TableDefinition<'static, K, &'static [u8]>;
+pub(crate) type Set<K> = TableDefinition<'static, K, ()>;
 
-const STATE: Rows<u8> = Rows::new("state");
-const PAGES: Rows<u64> = Rows::new("pages");
-const VERSIONS: Rows<u64> = Rows::new("versions");
-const CHILDREN: Set<(u64, u64)> = Set::new("children");
-const WORK: Set<(u8, u64)> = Set::new("work");
-const CHUNKS: Rows<u64> = Rows::new("chunks");
-const SPARE: TableDefinition<u64, u16> = TableDefinition::new("spare");
-const UNPUNCHED: Set<u64> = Set::new("unpunched");
-const KEYS: Rows<&[u8]> = Rows::new("keys");
+pub(crate) const STATE: Rows<u8> = Rows::new("state");
+pub(crate) const PAGES: Rows<u64> = Rows::new("pages");
+pub(crate) const VERSIONS: Rows<u64> = Rows::new("versions");
+pub(crate) const CHILDREN: Set<(u64, u64)> = Set::new("children");
+pub(crate) const WORK: Set<(u8, u64)> = Set::new("work");
+pub(crate) const CHUNKS: Rows<u64> = Rows::new("chunks");
+pub(crate) const SPARE: TableDefinition<u64, u16> = TableDefinition::new("spare");
+pub(crate) const UNPUNCHED: Set<u64> = Set::new("unpunched");
+pub(crate) const KEYS: Rows<&[u8]> = Rows::new("keys");
 
 /// From this length on, every commit records redb's allocator state, which costs it a second sync. Without the
 /// record opening after a crash walks the file, about a second for this many bytes; so in a smaller file only
@@ -61,19 +58,6 @@ pub struct ChunkChange {
     pub(crate) used: Option<Box<Bitmap>>,
     /// The count of free blocks, if the chunk is before the end and not full.
     pub(crate) spare: Option<u16>,
-}
-
-/// The tables as the last commit left them.
-pub struct Snapshot {
-    pub(crate) state: ReadOnlyTable<u8, &'static [u8]>,
-    pub(crate) pages: ReadOnlyTable<u64, &'static [u8]>,
-    pub(crate) versions: ReadOnlyTable<u64, &'static [u8]>,
-    pub(crate) children: ReadOnlyTable<(u64, u64), ()>,
-    pub(crate) work: ReadOnlyTable<(u8, u64), ()>,
-    pub(crate) chunks: ReadOnlyTable<u64, &'static [u8]>,
-    pub(crate) spare: ReadOnlyTable<u64, u16>,
-    pub(crate) unpunched: ReadOnlyTable<u64, ()>,
-    pub(crate) keys: ReadOnlyTable<&'static [u8], &'static [u8]>,
 }
 
 /// The open catalogue.
@@ -261,6 +245,13 @@ impl Catalog {
     }
 }
 
+impl Drop for Catalog {
+    fn drop(&mut self) {
+        // Within the shield; who wants to know of an error closes it himself.
+        let _ = self.close();
+    }
+}
+
 fn closed() -> Error {
     Error::new(Kind::Closed, "the store is closed")
 }
@@ -277,169 +268,6 @@ fn release(snapshot: Option<Arc<Snapshot>>) {
             }
         }
     }
-}
-
-impl Snapshot {
-    fn take(database: &Database) -> std::result::Result<Snapshot, redb::Error> {
-        let txn = database.begin_read()?;
-        Ok(Snapshot {
-            state: txn.open_table(STATE)?,
-            pages: txn.open_table(PAGES)?,
-            versions: txn.open_table(VERSIONS)?,
-            children: txn.open_table(CHILDREN)?,
-            work: txn.open_table(WORK)?,
-            chunks: txn.open_table(CHUNKS)?,
-            spare: txn.open_table(SPARE)?,
-            unpunched: txn.open_table(UNPUNCHED)?,
-            keys: txn.open_table(KEYS)?,
-        })
-    }
-
-    /// The state row.
-    pub fn state(&self) -> Result<StateRow> {
-        let row = shield("reading", || Ok(self.state.get(0)?.map(|row| row.value().to_vec())))?;
-        StateRow::decode(&row.ok_or_else(|| Error::damaged("the catalogue has no state row"))?)
-    }
-
-    /// A page.
-    pub fn page(&self, id: PageId) -> Result<Option<Page>> {
-        match shield("reading", || Ok(self.pages.get(id.0)?))? {
-            Some(row) => Page::decode(id, row.value()).map(Some),
-            None => Ok(None),
-        }
-    }
-
-    /// A version.
-    pub fn version(&self, id: VersionId) -> Result<Option<VersionRow>> {
-        match shield("reading", || Ok(self.versions.get(id.0)?))? {
-            Some(row) => VersionRow::decode(id, row.value()).map(Some),
-            None => Ok(None),
-        }
-    }
-
-    /// At most `limit` versions with ids behind `after`.
-    pub fn versions_after(&self, after: VersionId, limit: usize) -> Result<Vec<(VersionId, VersionRow)>> {
-        shield("reading", || {
-            let mut rows = Vec::new();
-            for row in self.versions.range(after.0 + 1..)?.take(limit) {
-                let (id, row) = row?;
-                rows.push((VersionId(id.value()), row.value().to_vec()));
-            }
-            Ok(rows)
-        })?
-        .into_iter()
-        .map(|(id, row)| Ok((id, VersionRow::decode(id, &row)?)))
-        .collect()
-    }
-
-    /// At most `limit` children of a version with ids behind `after`.
-    pub fn children_after(&self, of: VersionId, after: VersionId, limit: usize) -> Result<Vec<VersionId>> {
-        shield("reading", || {
-            let range = self.children.range((of.0, after.0 + 1)..=(of.0, u64::MAX))?;
-            let mut found = Vec::new();
-            for row in range.take(limit) {
-                found.push(VersionId(row?.0.value().1));
-            }
-            Ok(found)
-        })
-    }
-
-    /// At most `limit` versions with a kind of work, behind `after`.
-    pub fn work_after(&self, kind: u8, after: VersionId, limit: usize) -> Result<Vec<VersionId>> {
-        shield("reading", || {
-            let range = self.work.range((kind, after.0 + 1)..=(kind, u64::MAX))?;
-            let mut found = Vec::new();
-            for row in range.take(limit) {
-                found.push(VersionId(row?.0.value().1));
-            }
-            Ok(found)
-        })
-    }
-
-    /// A chunk's blocks in use.
-    pub fn chunk(&self, chunk: ChunkNo) -> Result<Bitmap> {
-        match shield("reading", || Ok(self.chunks.get(chunk.0)?))? {
-            Some(row) => decode_chunk(chunk.0, row.value()),
-            None => Ok([0; crate::rows::CHUNK_WORDS]),
-        }
-    }
-
-    /// At most `limit` chunks from `from` on that are not full, with their free blocks.
-    pub fn spare_from(&self, from: ChunkNo, limit: usize) -> Result<Vec<(ChunkNo, u16)>> {
-        shield("reading", || {
-            let mut found = Vec::new();
-            for row in self.spare.range(from.0..)?.take(limit) {
-                let (chunk, free) = row?;
-                found.push((ChunkNo(chunk.value()), free.value()));
-            }
-            Ok(found)
-        })
-    }
-
-    /// At most `limit` chunks from `from` on with freed space to return.
-    pub fn unpunched_from(&self, from: ChunkNo, limit: usize) -> Result<Vec<ChunkNo>> {
-        shield("reading", || {
-            let mut found = Vec::new();
-            for row in self.unpunched.range(from.0..)?.take(limit) {
-                found.push(ChunkNo(row?.0.value()));
-            }
-            Ok(found)
-        })
-    }
-
-    /// A key of the package.
-    pub fn key(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        match shield("reading", || Ok(self.keys.get(key)?))? {
-            Some(row) => Ok(Some(unseal_key(key, row.value())?.to_vec())),
-            None => Ok(None),
-        }
-    }
-
-    /// At most `limit` keys that start with `prefix`, from `from` on.
-    pub fn keys_from(&self, prefix: &[u8], from: Bound<&[u8]>, limit: usize) -> Result<Vec<KeyValue>> {
-        shield("reading", || {
-            let mut found = Vec::new();
-            for row in self.keys.range::<&[u8]>((from, Bound::Unbounded))?.take(limit) {
-                let (key, value) = row?;
-                if !key.value().starts_with(prefix) {
-                    break;
-                }
-                found.push((key.value().to_vec(), value.value().to_vec()));
-            }
-            Ok(found)
-        })?
-        .into_iter()
-        .map(|(key, row)| {
-            let value = unseal_key(&key, &row)?.to_vec();
-            Ok((key, value))
-        })
-        .collect()
-    }
-
-    /// Rows in a table, by name, for the space account.
-    pub fn count(&self, table: Counted) -> Result<u64> {
-        shield("reading", || {
-            Ok(match table {
-                Counted::Pages => self.pages.len()?,
-                Counted::Versions => self.versions.len()?,
-                Counted::Keys => self.keys.len()?,
-                Counted::Unpunched => self.unpunched.len()?,
-            })
-        })
-    }
-}
-
-/// What [`Snapshot::count`] counts.
-#[derive(Clone, Copy, Debug)]
-pub enum Counted {
-    /// Tree pages.
-    Pages,
-    /// Versions.
-    Versions,
-    /// The package's keys.
-    Keys,
-    /// Chunks with freed space.
-    Unpunched,
 }
 
 fn apply(txn: &WriteTransaction, batch: &Batch) -> std::result::Result<i64, redb::Error> {

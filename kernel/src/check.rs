@@ -4,11 +4,11 @@
 //! version tree. So of all versions that have a pointer at a place, exactly one has a parent that does not, and
 //! walking every version against its parent must come upon each page and each block exactly once.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use redb::{ReadableTable, ReadableTableMetadata};
 
-use crate::catalog::{Catalog, Snapshot, shield};
+use crate::catalog::{Catalog, shield};
 use crate::error::{Error, Result};
 use crate::ids::{BLOCK, BLOCK_SIZE, ChunkNo, MAX_DISK_SIZE, PageId, VersionId};
 use crate::meta::Work;
@@ -17,6 +17,7 @@ use crate::rows::{
     Bitmap, CHUNK_BLOCKS, CHUNK_WORDS, FANOUT, LEVELS, Pointer, StateRow, VersionRow, VersionState, bit_runs,
     decode_chunk, decode_header, unseal_key,
 };
+use crate::snapshot::Snapshot;
 use crate::storage::Storage;
 
 /// Findings told in full; the rest are counted.
@@ -370,17 +371,27 @@ impl Check<'_> {
         })?;
         let mut used_blocks = 0;
         let mut last = 0;
-        let known: HashSet<ChunkNo> = recorded.keys().chain(self.blocks.keys()).copied().collect();
-        let all = known.into_iter().chain((0..state.end_chunk).map(ChunkNo));
-        let mut seen = HashSet::new();
-        for chunk in all {
-            if !seen.insert(chunk) {
-                continue;
-            }
+        // A chunk before the end has a row in one of the tables at least.
+        let known: BTreeSet<ChunkNo> =
+            recorded.keys().chain(self.blocks.keys()).chain(spare.keys()).copied().collect();
+        let before_end = known.range(..ChunkNo(state.end_chunk)).count() as u64;
+        if before_end != state.end_chunk {
+            self.findings.add(format!(
+                "there are {} chunks before the end, and {before_end} are recorded",
+                state.end_chunk
+            ));
+        }
+        for chunk in known {
             let none: Bitmap = [0; CHUNK_WORDS];
             let used = recorded.get(&chunk).map_or(&none, |bits| bits);
             let found = self.blocks.get(&chunk).map_or(&none, |bits| bits);
             let difference = |a: &Bitmap, b: &Bitmap| -> Bitmap { std::array::from_fn(|i| a[i] & !b[i]) };
+            let count: u64 = used.iter().map(|word| u64::from(word.count_ones())).sum();
+            used_blocks += count;
+            if chunk.0 >= state.end_chunk {
+                self.findings.add(format!("chunk {} lies behind the end", chunk.0));
+                continue;
+            }
             let first = chunk.0 * CHUNK_BLOCKS;
             for (bit, len) in bit_runs(&difference(used, found), true, 0) {
                 let (a, b) = (first + bit, first + bit + len - 1);
@@ -390,14 +401,8 @@ impl Check<'_> {
                 let (a, b) = (first + bit, first + bit + len - 1);
                 self.findings.add(format!("blocks {a} to {b} count as free, and are mapped"));
             }
-            let count: u64 = used.iter().map(|word| u64::from(word.count_ones())).sum();
-            used_blocks += count;
             if let Some((bit, len)) = bit_runs(used, true, 0).last() {
                 last = last.max(first + bit + len);
-            }
-            if chunk.0 >= state.end_chunk {
-                self.findings.add(format!("chunk {} lies behind the end", chunk.0));
-                continue;
             }
             if chunk.0 == 0 && used[0] & 1 != 0 {
                 self.findings.add("the blocks file's header counts as a used block");
@@ -408,9 +413,6 @@ impl Check<'_> {
                 self.findings
                     .add(format!("chunk {} has {free} free blocks, and {said} are recorded", chunk.0));
             }
-        }
-        for chunk in spare.keys() {
-            self.findings.add(format!("chunk {} lies behind the end", chunk.0));
         }
         if used_blocks != state.used_blocks {
             self.findings.add(format!(

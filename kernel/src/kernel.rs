@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::catalog::Counted;
 use crate::check::check;
 use crate::core::Core;
 use crate::error::{Error, Kind, Result};
@@ -18,6 +17,7 @@ use crate::ids::VersionId;
 use crate::meta::Work;
 use crate::reclaim::Eager;
 use crate::rows::VersionState;
+use crate::snapshot::Counted;
 use crate::storage::{FileStorage, Storage};
 
 const BLOCKS: &str = "blocks";

@@ -4,10 +4,11 @@
 //! of pages that maps block indexes to blocks in one file; versions share pages and blocks. Pages, versions and the
 //! package's keys live in a transactional catalogue. docs/design.md argues the design, docs/format.md has the bytes.
 //!
-//! From the bottom up: [`storage`] (all I/O), [`rows`] (the bytes), [`catalog`] (the database), `pages`, `space`
-//! and `meta` (state in memory), `tree` (walks that change), [`commit`] (durability), [`disk`] (reading and
-//! writing), [`transaction`] (operations on versions), [`reclaim`] (getting space back), [`account`] (walks that
-//! look), [`check`] (the verifier, which shares only the rows with the rest) and [`kernel`] (a store on disk).
+//! From the bottom up: [`storage`] (all I/O), [`rows`] (the bytes), [`catalog`] (the database) and [`snapshot`]
+//! (reading it), `pages`, `space` and `meta` (state in memory), `tree` (walks that change), [`commit`]
+//! (durability), [`disk`] (reading and writing), [`transaction`] (operations on versions), [`reclaim`] (getting
+//! space back), [`account`] (walks that look), [`check`] (the verifier, which shares only the rows with the rest)
+//! and [`kernel`] (a store on disk).
 
 pub mod account;
 pub mod catalog;
@@ -30,6 +31,7 @@ mod quiet;
 mod ranges;
 pub mod reclaim;
 pub mod rows;
+pub mod snapshot;
 mod space;
 pub mod storage;
 pub mod transaction;

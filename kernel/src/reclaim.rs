@@ -154,7 +154,9 @@ impl Core {
         if let Some(parent) = row.parent {
             meta.edge(parent, id, false);
             let mut above = meta.version(parent)?;
-            above.children -= u64::from(only.is_none());
+            let fewer = above.children.checked_sub(u64::from(only.is_none()));
+            above.children =
+                fewer.ok_or_else(|| Error::damaged(format!("{parent} counts too few children")))?;
             meta.put(parent, above);
             meta.recheck_hidden(parent)?;
         }
