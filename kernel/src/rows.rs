@@ -5,7 +5,7 @@
 //! Integers are little endian.
 
 use crate::error::{Error, Result};
-use crate::ids::VersionId;
+use crate::ids::{BLOCK_SIZE, MAX_DISK_SIZE, VersionId};
 
 /// The format that this kernel writes.
 pub const FORMAT_VERSION: u32 = 1;
@@ -144,6 +144,8 @@ pub fn decode_page(id: u64, row: &[u8], mut put: impl FnMut(usize, Pointer)) -> 
         return bad("its runs are cut off");
     }
     let mut next = 0;
+    // What would go on with the run before.
+    let mut joined = 0;
     for at in (0..runs.len()).step_by(8) {
         let word = u64_at(runs, at);
         let start = (word >> 56) as usize;
@@ -156,10 +158,14 @@ pub fn decode_page(id: u64, row: &[u8], mut put: impl FnMut(usize, Pointer)) -> 
         if number == 0 || number + len as u64 - 1 > POINTER_MASK {
             return bad("a pointer is out of range");
         }
+        if start == next && bits == joined {
+            return bad("its runs touch where they are one");
+        }
         for k in 0..len {
             put(start + k, Pointer(bits + k as u64));
         }
         next = start + len;
+        joined = bits + len as u64;
     }
     Ok(level)
 }
@@ -227,19 +233,27 @@ impl VersionRow {
             3 => VersionState::Dying,
             _ => return bad("its state is unknown"),
         };
+        if body[1..4] != [0; 3] {
+            return bad("what is reserved is not zero");
+        }
         let root = u64_at(body, 4);
         if root & !(OWNED | POINTER_MASK) != 0 || (root != 0 && root & POINTER_MASK == 0) {
             return bad("its root is out of range");
         }
         let parent = u64_at(body, 12);
-        Ok(VersionRow {
+        let row = VersionRow {
             root: Pointer(root),
             parent: (parent != 0).then_some(VersionId(parent)),
             size: u64_at(body, 20),
             mapped: u64_at(body, 28),
             children: u64_at(body, 36),
             state,
-        })
+        };
+        if row.size > MAX_DISK_SIZE || row.mapped > MAX_DISK_SIZE / BLOCK_SIZE || row.children > POINTER_MASK
+        {
+            return bad("its size or a count of its is out of range");
+        }
+        Ok(row)
     }
 }
 
@@ -297,6 +311,9 @@ pub fn decode_chunk(chunk: u64, row: &[u8]) -> Result<Bitmap> {
             }
         }
         _ => return bad("its form is unknown"),
+    }
+    if encode_chunk(chunk, &used) != row {
+        return bad("it is not in its shortest form");
     }
     Ok(used)
 }
@@ -369,14 +386,23 @@ impl StateRow {
         if body.len() != 68 {
             return Err(Error::damaged("the state row has a wrong length"));
         }
-        Ok(StateRow {
+        let state = StateRow {
             store_id: body[12..28].try_into().expect("sixteen bytes"),
             next_page: u64_at(body, 28),
             next_version: u64_at(body, 36),
             used_blocks: u64_at(body, 44),
             end_chunk: u64_at(body, 52),
             metadata_bytes: u64_at(body, 60),
-        })
+        };
+        // Half of what there could ever be, so that what is added to them stays in range.
+        let ids = [state.next_page, state.next_version];
+        let in_range = ids.iter().all(|id| (1..=POINTER_MASK / 2).contains(id))
+            && state.end_chunk <= POINTER_MASK / 2 / CHUNK_BLOCKS
+            && state.used_blocks <= state.end_chunk * CHUNK_BLOCKS;
+        if !in_range {
+            return Err(Error::damaged("a counter of the state row is out of range"));
+        }
+        Ok(state)
     }
 }
 
