@@ -101,7 +101,7 @@ impl Core {
     }
 
     /// Make opening after a crash quick, when nothing was committed lately. Costs two syncs, once.
-    pub(crate) fn checkpoint(&self) -> Result<()> {
+    pub fn checkpoint(&self) -> Result<()> {
         let _running = self.commits.running.lock();
         self.check_usable()?;
         self.catalog.checkpoint().map_err(|error| self.fail(error))

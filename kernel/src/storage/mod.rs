@@ -20,7 +20,7 @@ pub use memory::MemoryStorage;
 #[cfg(feature = "testing")]
 pub use faulty::{FaultPlan, FaultyStorage};
 #[cfg(feature = "testing")]
-pub use recording::{Recorder, RecordingStorage};
+pub use recording::{Fate, Recorder, RecordingStorage, Replay};
 
 /// A growable array of bytes that keeps what was synced.
 ///

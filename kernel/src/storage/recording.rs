@@ -8,12 +8,29 @@ use parking_lot::Mutex;
 
 use super::{MemoryStorage, Storage};
 
+/// What a disk writes as a whole or not at all.
+const SECTOR: u64 = 512;
+/// Pieces in which a hole is punched.
+const HOLE: u64 = 4096;
+
 #[derive(Debug, Clone)]
 enum Call {
-    Write(u64, Vec<u8>),
+    Write(u64, Arc<[u8]>),
     SetLen(u64),
     Punch(u64, u64),
     Sync,
+}
+
+/// What becomes of a call that was not synced when the crash came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It never happened.
+    Lost,
+    /// It happened.
+    Done,
+    /// It happened in part: of its sectors (of a hole, its blocks) those whose bit is set, counted modulo 64.
+    /// Lengths are whole by the lowest bit.
+    Torn(u64),
 }
 
 #[derive(Debug, Default)]
@@ -52,41 +69,107 @@ impl Recorder {
         self.len() == 0
     }
 
-    /// What each file holds after a crash behind the first `calls` calls.
-    ///
-    /// Every call before its file's last sync happened. For each later one `keep` says what became of it:
-    /// 0 lost, 1 done, otherwise a write is torn: only its first half (2) or last half (3) is there, in units of
-    /// 512 bytes.
-    pub fn crash(&self, calls: usize, mut keep: impl FnMut() -> u8) -> Vec<MemoryStorage> {
+    /// After how many calls the syncs returned, in ascending order.
+    pub fn syncs(&self) -> Vec<usize> {
         let log = self.log.lock();
-        let files: Vec<MemoryStorage> = log.bases.iter().map(MemoryStorage::copy).collect();
-        let mut synced = vec![0; files.len()];
-        for (i, (file, call)) in log.calls[..calls].iter().enumerate() {
-            if matches!(call, Call::Sync) {
-                synced[*file] = i;
+        let is_sync = |(_, (_, call)): &(usize, &(usize, Call))| matches!(call, Call::Sync);
+        log.calls.iter().enumerate().filter(is_sync).map(|(i, _)| i + 1).collect()
+    }
+
+    /// Go through the log from its start.
+    pub fn replay(&self) -> Replay {
+        let log = self.log.lock();
+        Replay {
+            recorder: self.clone(),
+            at: 0,
+            durable: log.bases.iter().map(MemoryStorage::copy).collect(),
+            pending: log.bases.iter().map(|_| Vec::new()).collect(),
+        }
+    }
+}
+
+/// A walk along a log, which can build what a crash at its place could leave.
+#[derive(Debug)]
+pub struct Replay {
+    recorder: Recorder,
+    at: usize,
+    /// What was synced, by file.
+    durable: Vec<MemoryStorage>,
+    /// The calls since, by file.
+    pending: Vec<Vec<Call>>,
+}
+
+impl Replay {
+    /// Go on to the place behind the first `calls` calls.
+    pub fn advance(&mut self, calls: usize) {
+        assert!(calls >= self.at, "a replay goes forward only");
+        let log = self.recorder.log.lock();
+        for (file, call) in &log.calls[self.at..calls] {
+            if let Call::Sync = call {
+                for call in self.pending[*file].drain(..) {
+                    apply(&self.durable[*file], &call, Fate::Done);
+                }
+            } else {
+                self.pending[*file].push(call.clone());
             }
         }
-        for (i, (file, call)) in log.calls[..calls].iter().enumerate() {
-            let fate = if i < synced[*file] { 1 } else { keep() };
-            let storage = &files[*file];
-            let done = match (call, fate) {
-                (Call::Sync, _) | (_, 0) => Ok(()),
-                (Call::SetLen(len), _) => storage.set_len(*len),
-                (Call::Punch(offset, len), _) => storage.punch(*offset, *len),
-                (Call::Write(offset, data), 1) => storage.write_at(*offset, data),
-                (Call::Write(offset, data), torn) => {
-                    let middle = data.len() / 2 / 512 * 512;
-                    if torn == 2 {
-                        storage.write_at(*offset, &data[..middle])
-                    } else {
-                        storage.write_at(*offset + middle as u64, &data[middle..])
-                    }
-                }
-            };
-            done.expect("memory does not fail");
+        self.at = calls;
+    }
+
+    /// Calls to a file that a crash here may lose.
+    pub fn pending(&self, file: usize) -> usize {
+        self.pending[file].len()
+    }
+
+    /// What each file holds after a crash here. `fate` is asked for each call that was not synced, with its file;
+    /// what happened did so in the order of the log.
+    pub fn crash(&self, mut fate: impl FnMut(usize) -> Fate) -> Vec<MemoryStorage> {
+        let mut files = Vec::new();
+        for (file, (durable, pending)) in self.durable.iter().zip(&self.pending).enumerate() {
+            let left = durable.copy();
+            for call in pending {
+                apply(&left, call, fate(file));
+            }
+            files.push(left);
         }
         files
     }
+}
+
+fn apply(storage: &MemoryStorage, call: &Call, fate: Fate) {
+    let parts = match fate {
+        Fate::Lost => return,
+        Fate::Done => u64::MAX,
+        Fate::Torn(parts) => parts,
+    };
+    let happened = match call {
+        Call::Sync => Ok(()),
+        Call::SetLen(len) if parts & 1 != 0 => storage.set_len(*len),
+        Call::SetLen(_) => Ok(()),
+        Call::Write(offset, data) => {
+            pieces(*offset, data.len() as u64, SECTOR, parts).try_for_each(|(at, len)| {
+                let from = (at - offset) as usize;
+                storage.write_at(at, &data[from..from + len as usize])
+            })
+        }
+        Call::Punch(offset, len) => {
+            pieces(*offset, *len, HOLE, parts).try_for_each(|(at, len)| storage.punch(at, len))
+        }
+    };
+    happened.expect("memory does not fail");
+}
+
+/// The aligned pieces of a range whose bits are set, as offset and length; all of it as one, when all are.
+fn pieces(offset: u64, len: u64, size: u64, parts: u64) -> impl Iterator<Item = (u64, u64)> {
+    let end = offset + len;
+    let size = if parts == u64::MAX { end.max(1) } else { size };
+    let first = offset / size;
+    (first..end.div_ceil(size)).filter(move |piece| parts >> ((piece - first) % 64) & 1 != 0).map(
+        move |piece| {
+            let from = (piece * size).max(offset);
+            (from, ((piece + 1) * size).min(end) - from)
+        },
+    )
 }
 
 /// One file of a [`Recorder`].
@@ -120,7 +203,7 @@ impl Storage for RecordingStorage {
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.record(Call::Write(offset, data.to_vec()), || self.now.write_at(offset, data))
+        self.record(Call::Write(offset, data.into()), || self.now.write_at(offset, data))
     }
 
     fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
