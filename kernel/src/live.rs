@@ -56,10 +56,10 @@ impl View {
     /// The leaf of an index, if there is one, and whether the way to it is owned.
     pub(crate) fn leaf(&self, pages: &Pages, index: Index) -> Result<Option<(Arc<Page>, bool)>> {
         if let Some((page, owned)) = &self.top {
-            return leaf_below(pages, page.clone(), *owned, index);
+            return leaf_below(pages, page, *owned, index);
         }
         match page_of(pages, self.row.root, LEVELS)? {
-            Some(page) => leaf_below(pages, page, self.row.root.owned(), index),
+            Some(page) => leaf_below(pages, &page, self.row.root.owned(), index),
             None => Ok(None),
         }
     }

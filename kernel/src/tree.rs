@@ -46,19 +46,24 @@ pub fn child(page: Option<&Arc<Page>>, i: usize) -> Pointer {
 /// owned; the answer says so of the whole way.
 pub fn leaf_below(
     pages: &Pages,
-    mut page: Arc<Page>,
+    top: &Arc<Page>,
     mut owned: bool,
     index: Index,
 ) -> Result<Option<(Arc<Page>, bool)>> {
-    while page.level > 0 {
+    let mut below: Option<Arc<Page>> = None;
+    loop {
+        let page = below.as_ref().unwrap_or(top);
+        if page.level == 0 {
+            let leaf = below.unwrap_or_else(|| top.clone());
+            return Ok(Some((leaf, owned)));
+        }
         let pointer = page.get(digit(index, page.level));
-        let Some(next) = page_of(pages, pointer, page.level)? else {
-            return Ok(None);
-        };
         owned &= pointer.owned();
-        page = next;
+        match page_of(pages, pointer, page.level)? {
+            Some(next) => below = Some(next),
+            None => return Ok(None),
+        }
     }
-    Ok(Some((page, owned)))
 }
 
 /// The first mapped index in `from..end` below a pointer that covers indexes from `base` on.

@@ -75,13 +75,13 @@ class LocalImage(Image):
 
     def read(self, offset: int, length: int) -> bytes:
         try:
-            return self._open_disk().read(offset, length)
+            return (self._disk or self._open_disk()).read(offset, length)
         except KernelError as error:
             raise translated(error) from None
 
     def read_into(self, offset: int, buffer: Buffer) -> None:
         try:
-            self._open_disk().read_into(offset, buffer)
+            (self._disk or self._open_disk()).read_into(offset, buffer)
         except KernelError as error:
             raise translated(error) from None
 
