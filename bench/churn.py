@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
@@ -13,7 +12,7 @@ import cowshed
 from bench import sizes
 from bench.figures import Figure, at_least, at_most, count, ratio
 from bench.io import warm
-from bench.lab import BLOCK, DISK, PIECE, Lab
+from bench.lab import BLOCK, DISK, Lab, read_afresh
 from bench.rounds import Laps, Spread, Way, interleave
 from cowshed._kernel import Kernel, SpaceInfo
 from cowshed.store import Image, Store, StoreUsage
@@ -176,7 +175,7 @@ def _speed(lab: Lab, churned: Path, twin: Path, plain: Path) -> list[Figure]:
     offsets = lab.blocks(lab.dice("churn writes"), lab.sizes.disk, writes)
     paths = {"churned": churned, "twin": twin, "plain": plain}
     for path in paths.values():
-        _read_afresh(path / "blocks")
+        read_afresh(path / "blocks")
     with ExitStack() as stack:
         stores: dict[str, Store] = {
             name: stack.enter_context(cowshed.open(path)) for name, path in paths.items()
@@ -197,18 +196,6 @@ def _speed(lab: Lab, churned: Path, twin: Path, plain: Path) -> list[Figure]:
             spread: Spread = laps.ratio(against, "churned")
             figures.append(ratio(TOPIC, f"{name} ÷ those of {text}", spread, at_least(AS_FAST)))
     return figures
-
-
-def _read_afresh(path: Path) -> None:
-    """Put a file out of the page cache and read it back: how it was written shows in how it lies there."""
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        while os.read(descriptor, PIECE):
-            pass
-    finally:
-        os.close(descriptor)
 
 
 def _reading(lab: Lab, name: str, image: Image, number: int) -> Way:

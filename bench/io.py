@@ -10,7 +10,7 @@ from pathlib import Path
 
 import cowshed
 from bench.figures import Figure, at_least, ratio
-from bench.lab import BLOCK, PIECE, Lab
+from bench.lab import BLOCK, PIECE, Lab, read_afresh
 from bench.peers import Missing
 from bench.rounds import Laps, Spread, Way, interleave, number
 from cowshed.store import Image, Store
@@ -144,6 +144,8 @@ def _reads(lab: Lab, store: Store) -> list[Figure]:
             descriptor = os.open(raw, os.O_RDONLY)
             stack.callback(os.close, descriptor)
             dice = lab.dice("reads")
+            for path in (raw, lab.path("store-io") / "blocks"):
+                read_afresh(path)
             warm(image.read, image.size)
 
             def plain(offset: int, length: int, descriptor: int = descriptor) -> bytes:
@@ -220,7 +222,9 @@ def _depth(lab: Lab, store: Store) -> list[Figure]:
         for at in range(0, size, PIECE):
             content = flat.read(at, PIECE)
             assert content == deep.read(at, PIECE) == line.read(at, PIECE), "a clone reads wrongly"
-        warm(untouched.read, size)
+        read_afresh(lab.path("store-io") / "blocks")
+        for image in images.values():
+            warm(image.read, size)
         ways = [_reading(lab, dice, name, image.read, size, count) for name, image in images.items()]
         laps = interleave(lab.sizes.depth_rounds, *ways)
     note = f"{rate(laps, count, 'deep')} against {rate(laps, count, 'flat')}"

@@ -136,6 +136,21 @@ class DurableWrite:
         self.close()
 
 
+def read_afresh(path: Path) -> None:
+    """Put a file out of the page cache and read it back in order.
+
+    Else how it was written, in small pieces or large ones, would show in how its pages lie in memory.
+    """
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        while os.read(descriptor, PIECE):
+            pass
+    finally:
+        os.close(descriptor)
+
+
 def remove(path: Path) -> None:
     """A file or a directory, if it is there."""
     if path.is_dir() and not path.is_symlink():
