@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ids::{BlockNo, Index, PageId};
 use crate::page::{Page, ROOT_LEVEL, digit, span};
 use crate::pages::Pages;
@@ -173,7 +173,14 @@ impl Edit<'_> {
         let (mut root, mut gone) = (row.root, 0);
         let result = self.unmap_below(&mut root, parent_root, LEVELS, 0, from..end, &mut gone);
         row.root = root;
-        row.mapped -= gone;
+        let Some(mapped) = row.mapped.checked_sub(gone) else {
+            self.halfway = true;
+            return Err(Error::damaged(format!(
+                "{gone} blocks of {} that a version counts were unmapped",
+                row.mapped
+            )));
+        };
+        row.mapped = mapped;
         result
     }
 
