@@ -158,32 +158,37 @@ impl Disk {
         view.check_range(offset, len)
     }
 
-    /// Zero what lies in the last block beyond a disk's end.
-    pub(crate) fn zero_tail(&self) -> Result<()> {
-        let size = self.size();
+    /// Zero what lies in the last block beyond the end of a disk of `size`; unless a rollback or resize has come
+    /// since that was seen, when something may have been written there.
+    pub(crate) fn zero_tail(&self, size: u64, generation: u64) -> Result<()> {
         let block = size / BLOCK_SIZE;
         let _held = self.live.ranges.hold(block, block + 1);
         let zeros = [0; BLOCK];
-        self.write_held(size, &zeros[(size % BLOCK_SIZE) as usize..])
+        self.write_piece(size, &zeros[(size % BLOCK_SIZE) as usize..], Some(generation))?;
+        self.core.limit_dirty()
     }
 
     /// Write where the blocks are held.
     fn write_held(&self, offset: u64, data: &[u8]) -> Result<()> {
         for piece in leaf_pieces(offset, data.len() as u64) {
             let data = &data[(piece.start - offset) as usize..(piece.end - offset) as usize];
-            while !self.write_piece(piece.start, data)? {}
+            while !self.write_piece(piece.start, data, None)? {}
         }
         self.core.limit_dirty()
     }
 
-    /// One attempt to write within a leaf; false when a rollback or resize came in between.
-    fn write_piece(&self, offset: u64, data: &[u8]) -> Result<bool> {
+    /// One attempt to write within a leaf; false when a rollback or resize came in between, or is not the latest
+    /// that is `expected`.
+    fn write_piece(&self, offset: u64, data: &[u8], expected: Option<u64>) -> Result<bool> {
         let _inside = self.core.grace.enter();
         let (parts, generation) = {
             let _gate = self.live.gate.read();
             let (leaf, generation) = {
                 let view = self.live.view.read();
                 view.check_writable(self.live.id)?;
+                if expected.is_some_and(|generation| generation != view.generation) {
+                    return Ok(false);
+                }
                 // The disk may have shrunk since the range was checked.
                 view.check_blocks(offset, data.len() as u64)?;
                 (view.leaf(&self.core.pages, Index(offset / BLOCK_SIZE))?, view.generation)
@@ -296,12 +301,25 @@ impl Disk {
         }
         let end = offset + len;
         let _held = self.live.ranges.hold(offset / BLOCK_SIZE, end.div_ceil(BLOCK_SIZE));
+        while !self.discard_held(offset, end)? {}
+        Ok(())
+    }
+
+    /// One attempt to discard where the blocks are held; false when a rollback or resize came in between.
+    fn discard_held(&self, offset: u64, end: u64) -> Result<bool> {
+        let (size, generation) = {
+            let view = self.live.view.read();
+            view.check_range(offset, end - offset)?;
+            (view.row.size, view.generation)
+        };
         let first = offset.div_ceil(BLOCK_SIZE);
-        let last = whole_blocks(end, self.size());
+        // The last block counts as whole when the disk ends in it.
+        let last = if end == size { end.div_ceil(BLOCK_SIZE) } else { end / BLOCK_SIZE };
         let zeros = [0; BLOCK];
         if first > last || (first == last && !offset.is_multiple_of(BLOCK_SIZE) && end <= first * BLOCK_SIZE)
         {
-            return self.write_held(offset, &zeros[..len as usize]);
+            self.write_held(offset, &zeros[..(end - offset) as usize])?;
+            return Ok(true);
         }
         if offset < first * BLOCK_SIZE {
             self.write_held(offset, &zeros[..(first * BLOCK_SIZE - offset) as usize])?;
@@ -309,27 +327,28 @@ impl Disk {
         if last * BLOCK_SIZE < end {
             self.write_held(last * BLOCK_SIZE, &zeros[..(end - last * BLOCK_SIZE) as usize])?;
         }
-        self.unmap(first, end)
+        self.unmap(first, last, generation)
     }
 
-    /// Unmap the whole blocks from index `first` to byte `end`.
-    fn unmap(&self, first: u64, end: u64) -> Result<()> {
+    /// Unmap blocks; false when a rollback or resize came in between.
+    fn unmap(&self, first: u64, last: u64, generation: u64) -> Result<bool> {
         let mut from = first;
         loop {
             {
                 let mut meta = self.core.meta()?;
                 let mut view = self.live.view.write();
                 view.check_writable(self.live.id)?;
+                if view.generation != generation {
+                    return Ok(false);
+                }
                 let root = view.row.root;
-                // The disk may have got another end since.
-                let last = whole_blocks(end, view.row.size);
                 let Some(found) = next_mapped(&self.core.pages, root, LEVELS, 0, from, last)? else {
-                    return Ok(());
+                    return Ok(true);
                 };
-                let upto = ((found / UNMAP_BLOCKS + 1) * UNMAP_BLOCKS).min(last);
+                let end = ((found / UNMAP_BLOCKS + 1) * UNMAP_BLOCKS).min(last);
                 let parent = meta.parent_root(&view.row)?;
-                self.change(&mut meta, &mut view, |edit, row| edit.unmap(row, parent, found, upto))?;
-                from = upto;
+                self.change(&mut meta, &mut view, |edit, row| edit.unmap(row, parent, found, end))?;
+                from = end;
             }
             self.core.limit_dirty()?;
         }
@@ -379,11 +398,6 @@ impl Disk {
         }
         Ok(extents)
     }
-}
-
-/// How many blocks of a disk are whole before byte `end`; the last one counts as whole when the disk ends in it.
-fn whole_blocks(end: u64, size: u64) -> u64 {
-    if end == size { end.div_ceil(BLOCK_SIZE) } else { end / BLOCK_SIZE }
 }
 
 /// How each block of a write within a leaf is to be stored.

@@ -112,7 +112,7 @@ impl Core {
                 (view.row.size, view.generation)
             };
             if *size > before && before % BLOCK_SIZE != 0 {
-                disk.zero_tail()?;
+                disk.zero_tail(before, generation)?;
             }
             zeroed.push((disk.live, generation));
         }
