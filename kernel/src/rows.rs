@@ -394,10 +394,9 @@ impl StateRow {
             end_chunk: u64_at(body, 52),
             metadata_bytes: u64_at(body, 60),
         };
-        // Half of what there could ever be, so that what is added to them stays in range.
         let ids = [state.next_page, state.next_version];
-        let in_range = ids.iter().all(|id| (1..=POINTER_MASK / 2).contains(id))
-            && state.end_chunk <= POINTER_MASK / 2 / CHUNK_BLOCKS
+        let in_range = ids.iter().all(|id| (1..=POINTER_MASK).contains(id))
+            && state.end_chunk <= (POINTER_MASK + 1) / CHUNK_BLOCKS
             && state.used_blocks <= state.end_chunk * CHUNK_BLOCKS;
         if !in_range {
             return Err(Error::damaged("a counter of the state row is out of range"));
