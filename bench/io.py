@@ -144,7 +144,7 @@ def _reads(lab: Lab, store: Store) -> list[Figure]:
             descriptor = os.open(raw, os.O_RDONLY)
             stack.callback(os.close, descriptor)
             dice = lab.dice("reads")
-            for path in (raw, lab.path("store-io") / "blocks"):
+            for path in (raw, Path(store.target) / "blocks"):
                 read_afresh(path)
             warm(image.read, image.size)
 
@@ -222,7 +222,7 @@ def _depth(lab: Lab, store: Store) -> list[Figure]:
         for at in range(0, size, PIECE):
             content = flat.read(at, PIECE)
             assert content == deep.read(at, PIECE) == line.read(at, PIECE), "a clone reads wrongly"
-        read_afresh(lab.path("store-io") / "blocks")
+        read_afresh(Path(store.target) / "blocks")
         for image in images.values():
             warm(image.read, size)
         ways = [_reading(lab, dice, name, image.read, size, count) for name, image in images.items()]
