@@ -116,9 +116,8 @@ class RawSink:
         try:
             stream.flush()
             self._fd = _descriptor(stream)
+            # It gets its length at the end: a file that grows is written faster than one with a large hole.
             self._sparse = self._fd >= 0 and _takes_holes(self._fd)
-            if self._sparse:
-                os.ftruncate(self._fd, size)
         except OSError as error:
             raise failed(error, "writing", stream) from None
 
@@ -144,6 +143,7 @@ class RawSink:
     def finish(self) -> None:
         try:
             if self._sparse:
+                os.ftruncate(self._fd, self._size)
                 os.lseek(self._fd, self._size, os.SEEK_SET)
             else:
                 self._fill(self._size)
