@@ -69,6 +69,7 @@ pub struct Catalog {
     snapshot: RwLock<Option<Arc<Snapshot>>>,
     /// Whether the last commit recorded redb's allocator state.
     recorded: AtomicBool,
+    closed: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -97,6 +98,10 @@ pub(crate) fn shield<T>(what: &str, f: impl FnOnce() -> std::result::Result<T, r
     match quiet::during(|| catch_unwind(AssertUnwindSafe(f))) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(redb::Error::Io(error))) => Err(Error::io(format!("{what} the catalogue"), &error)),
+        // redb does nothing more after an error of the file's.
+        Ok(Err(error @ redb::Error::PreviousIo)) => {
+            Err(Error::new(Kind::Failed, format!("{what} the catalogue: {error}")))
+        }
         Ok(Err(error)) => Err(Error::damaged(format!("{what} the catalogue: {error}"))),
         Err(_) => Err(Error::damaged(format!("{what} the catalogue: its structure is broken"))),
     }
@@ -143,12 +148,19 @@ impl Catalog {
             database: Mutex::new(Some(database)),
             snapshot: RwLock::new(Some(Arc::new(snapshot))),
             recorded: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
         })
     }
 
     /// The tables as of the last commit.
     pub fn snapshot(&self) -> Result<Arc<Snapshot>> {
-        self.snapshot.read().clone().ok_or_else(closed)
+        match &*self.snapshot.read() {
+            Some(snapshot) => Ok(snapshot.clone()),
+            None if self.closed.load(Relaxed) => Err(closed()),
+            None => {
+                Err(Error::new(Kind::Failed, "the catalogue could not be read any more: reopen the store"))
+            }
+        }
     }
 
     /// The state row.
@@ -234,6 +246,7 @@ impl Catalog {
     /// Let the file go. Everything asked for afterwards is refused.
     pub fn close(&self) -> Result<()> {
         let mut database = self.database.lock();
+        self.closed.store(true, Relaxed);
         release(self.snapshot.write().take());
         match database.take() {
             Some(database) => shield("closing", || {

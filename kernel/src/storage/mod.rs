@@ -18,7 +18,7 @@ pub use file::FileStorage;
 pub use memory::MemoryStorage;
 
 #[cfg(feature = "testing")]
-pub use faulty::{FaultPlan, FaultyStorage};
+pub use faulty::{Call, FaultPlan, FaultyStorage};
 #[cfg(feature = "testing")]
 pub use recording::{Fate, Recorder, RecordingStorage, Replay};
 
