@@ -3,6 +3,7 @@
 
 pub mod arena;
 pub mod compare;
+pub mod faults;
 pub mod fixture;
 pub mod gate;
 pub mod history;
