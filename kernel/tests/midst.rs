@@ -115,6 +115,22 @@ fn a_growth_that_a_shrink_overtakes() {
     judge(run, &mut rng);
 }
 
+/// The file is to be cut behind what is in use while a write has its data there, and not mapped yet.
+#[test]
+fn a_write_that_a_cut_overtakes() {
+    let mut rng = Rng::new(1);
+    let mut run = Run::new();
+    let head = run.core().new_version();
+    run.apply(Deed::Transact(vec![Op::Create(head, 6 * BLOCK_SIZE)]));
+    run.apply(Deed::Write(head, 0, rng.bytes(4 * BLOCK)));
+    run.apply(Deed::Discard(head, 0, 4 * BLOCK_SIZE));
+    run.apply(Deed::Flush);
+    let reclaim = Nested { when: When::BlocksWritten, deed: Deed::Reclaim(1000) };
+    run.nested(Deed::Write(head, 0, rng.bytes(BLOCK)), Some(reclaim));
+    run.apply(Deed::Flush);
+    judge(run, &mut rng);
+}
+
 /// What is freed in the midst of a commit waits for the next one, and what was freed before for the end of this.
 #[test]
 fn writes_in_the_midst_of_a_commit() {

@@ -160,7 +160,9 @@ fn nest(run: &Run, rng: &mut Rng, deed: &Deed) -> Option<Nested> {
             let own = &world.get(*head).own;
             // A write in place keeps out who would take its blocks from the head.
             let in_place = own.range(first..=last).next().is_some();
-            let deed = if in_place || rng.once_in(2) {
+            let deed = if rng.once_in(3) {
+                Deed::Reclaim(1000)
+            } else if in_place || rng.once_in(2) {
                 Deed::Flush
             } else {
                 let id = run.core().new_version();

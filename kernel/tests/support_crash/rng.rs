@@ -1,17 +1,29 @@
 //! Random numbers from a seed, and how often a test runs.
 
-/// SplitMix64.
+use std::collections::VecDeque;
+
+/// SplitMix64, behind choices that may be given.
 #[derive(Clone, Debug)]
-pub struct Rng(u64);
+pub struct Rng {
+    state: u64,
+    choices: VecDeque<u16>,
+}
 
 impl Rng {
     pub fn new(seed: u64) -> Rng {
-        Rng(seed)
+        Rng { state: seed, choices: VecDeque::new() }
     }
 
+    /// The first choices are these bytes', two for each.
+    pub fn steered(bytes: &[u8]) -> Rng {
+        let choices = bytes.chunks_exact(2).map(|two| u16::from_le_bytes([two[0], two[1]]));
+        Rng { state: 1, choices: choices.collect() }
+    }
+
+    /// Of all that there are; never given.
     pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
@@ -19,7 +31,10 @@ impl Rng {
 
     /// Less than `n`.
     pub fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
+        match self.choices.pop_front() {
+            Some(choice) => u64::from(choice) % n,
+            None => self.next() % n,
+        }
     }
 
     /// Once in `n` times.
