@@ -1,20 +1,22 @@
-//! The catalogue: one redb database over a [`Storage`], and its tables.
+//! The catalogue: one redb database over a [`Storage`], its tables, and the log before it.
 //!
-//! redb brings commit, recovery and page checksums. Each row is sealed besides (`rows`), because redb checks its
-//! checksums only on request. Whatever redb answers to a damaged file, a panic included, comes out as an error.
+//! A commit is durable when the log has it; the database has it in memory, and takes it to its file with all others
+//! when the log is full, or at rest. redb brings transactions, recovery and page checksums. Each row is sealed besides
+//! (`rows`), because redb checks its checksums only on request. Whatever redb answers to a damaged file, a panic
+//! included, comes out as an error.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use parking_lot::{Mutex, RwLock};
-use redb::{Builder, Database, StorageBackend, Table, TableDefinition, WriteTransaction};
+use redb::{Builder, Database, Durability, StorageBackend, TableDefinition};
 
+use crate::changes::{Batch, Changes, apply, parse};
 use crate::error::{Error, Kind, Result};
-use crate::ids::{ChunkNo, PageId, VersionId};
-use crate::page::Page;
+use crate::log::{LOG_BYTES, Log};
 use crate::quiet;
-use crate::rows::{Bitmap, StateRow, VersionRow, encode_chunk, seal_key};
+use crate::rows::StateRow;
 use crate::snapshot::Snapshot;
 use crate::storage::Storage;
 
@@ -31,65 +33,44 @@ pub(crate) const SPARE: TableDefinition<u64, u16> = TableDefinition::new("spare"
 pub(crate) const UNPUNCHED: Set<u64> = Set::new("unpunched");
 pub(crate) const KEYS: Rows<&[u8]> = Rows::new("keys");
 
-/// From this length on, every commit records redb's allocator state, which costs it a second sync. Without the
-/// record opening after a crash walks the file, about a second for this many bytes; so in a smaller file only
-/// [`Catalog::checkpoint`] records it, and closing.
-const RECORD_ALWAYS_BYTES: u64 = 512 << 20;
-
 /// A key of the package and its value.
 pub type KeyValue = (Vec<u8>, Vec<u8>);
-
-/// What a commit changes; `None` deletes. Each key at most once.
-#[derive(Debug, Default)]
-pub struct Batch {
-    pub(crate) pages: Vec<(PageId, Option<Arc<Page>>)>,
-    pub(crate) versions: Vec<(VersionId, Option<VersionRow>)>,
-    pub(crate) children: Vec<((VersionId, VersionId), Option<()>)>,
-    pub(crate) work: Vec<((u8, VersionId), Option<()>)>,
-    pub(crate) chunks: Vec<(ChunkNo, ChunkChange)>,
-    pub(crate) unpunched: Vec<(ChunkNo, Option<()>)>,
-    pub(crate) keys: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-}
-
-/// A chunk's rows after a commit.
-#[derive(Debug)]
-pub struct ChunkChange {
-    /// The bitmap's row, if any block is in use.
-    pub(crate) used: Option<Box<Bitmap>>,
-    /// The count of free blocks, if the chunk is before the end and not full.
-    pub(crate) spare: Option<u16>,
-}
 
 /// The open catalogue.
 pub struct Catalog {
     storage: Arc<dyn Storage>,
     /// `None` once closed.
-    database: Mutex<Option<Database>>,
+    writer: Mutex<Option<Writer>>,
     /// Replaced by each commit; readers in between hold the one they began with.
     snapshot: RwLock<Option<Arc<Snapshot>>>,
-    /// Whether the last commit recorded redb's allocator state.
-    recorded: AtomicBool,
     closed: AtomicBool,
 }
 
+/// What commits need.
+struct Writer {
+    database: Database,
+    log: Log,
+}
+
+/// The database's part of the file, behind the log.
 #[derive(Debug)]
 struct Backend(Arc<dyn Storage>);
 
 impl StorageBackend for Backend {
     fn len(&self) -> std::io::Result<u64> {
-        self.0.len()
+        Ok(self.0.len()?.saturating_sub(LOG_BYTES))
     }
     fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
-        self.0.read_at(offset, out)
+        self.0.read_at(LOG_BYTES + offset, out)
     }
     fn set_len(&self, len: u64) -> std::io::Result<()> {
-        self.0.set_len(len)
+        self.0.set_len(LOG_BYTES + len)
     }
     fn sync_data(&self) -> std::io::Result<()> {
         self.0.sync()
     }
     fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
-        self.0.write_at(offset, data)
+        self.0.write_at(LOG_BYTES + offset, data)
     }
 }
 
@@ -116,6 +97,7 @@ fn builder(cache_bytes: usize) -> Builder {
 impl Catalog {
     /// Make the tables of an empty store.
     pub fn create(storage: Arc<dyn Storage>, state: &StateRow) -> Result<()> {
+        Log::create(&*storage)?;
         shield("making", || {
             let database = builder(1 << 20).create_with_backend(Backend(storage))?;
             let txn = database.begin_write()?;
@@ -135,19 +117,32 @@ impl Catalog {
 
     /// Open; recovers from a crash.
     pub fn open(storage: Arc<dyn Storage>, cache_bytes: usize) -> Result<Catalog> {
-        if storage.len().map_err(|e| Error::io("opening the catalogue", &e))? == 0 {
-            return Err(Error::damaged("the catalogue is empty"));
+        if storage.len().map_err(|e| Error::io("opening the catalogue", &e))? <= LOG_BYTES {
+            return Err(Error::damaged("the catalogue is cut off"));
         }
-        let (database, snapshot) = shield("opening", || {
+        let (database, state) = shield("opening", || {
             let database = builder(cache_bytes).create_with_backend(Backend(storage.clone()))?;
-            let snapshot = Snapshot::take(&database)?;
-            Ok((database, snapshot))
+            let state = Snapshot::take(&database)?.state();
+            Ok((database, state))
+        })?;
+        let state = state?;
+        let (log, records) = Log::recover(storage.clone(), state.store_id, state.commits)?;
+        let changes = records.iter().map(|record| parse(record)).collect::<Result<Vec<_>>>()?;
+        let snapshot = shield("recovering", || {
+            if !changes.is_empty() {
+                let mut txn = database.begin_write()?;
+                for changes in &changes {
+                    apply(&txn, changes)?;
+                }
+                txn.set_durability(Durability::None)?;
+                txn.commit()?;
+            }
+            Snapshot::take(&database)
         })?;
         Ok(Catalog {
             storage,
-            database: Mutex::new(Some(database)),
+            writer: Mutex::new(Some(Writer { database, log })),
             snapshot: RwLock::new(Some(Arc::new(snapshot))),
-            recorded: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         })
     }
@@ -175,44 +170,49 @@ impl Catalog {
 
     /// Make a batch durable: all of it or, after an error, possibly none.
     ///
-    /// `state.metadata_bytes` is taken as of the last commit, and is brought up to date; the new row is returned.
-    pub fn commit(&self, batch: &Batch, mut state: StateRow) -> Result<StateRow> {
-        let mut database = self.database.lock();
-        let database = database.as_mut().ok_or_else(closed)?;
-        let record = self.len_bytes()? > RECORD_ALWAYS_BYTES;
+    /// `state.metadata_bytes` and `state.commits` are taken as of the last commit, and are brought up to date.
+    pub fn commit(&self, batch: &Batch, mut state: StateRow) -> Result<()> {
+        let mut writer = self.writer.lock();
+        let Writer { database, log } = writer.as_mut().ok_or_else(closed)?;
+        let mut changes = Changes::of(batch);
+        let parsed = parse(changes.bytes())?;
+        let (txn, grown) = shield("changing", || {
+            let txn = database.begin_write()?;
+            let grown = apply(&txn, &parsed)?;
+            Ok((txn, grown))
+        })?;
+        state.metadata_bytes = state.metadata_bytes.wrapping_add_signed(grown);
+        state.commits += 1;
+        let own = changes.bytes().len();
+        changes.add_state(&state);
+        let logged = log.has_room(changes.bytes().len());
+        if logged {
+            // An error leaves the transaction to be aborted.
+            log.append(state.commits, changes.bytes())?;
+        }
         let snapshot = shield("committing to", || {
-            let mut txn = database.begin_write()?;
-            txn.set_quick_repair(record);
-            let delta = apply(&txn, batch)?;
-            state.metadata_bytes = state.metadata_bytes.wrapping_add_signed(delta);
-            txn.open_table(STATE)?.insert(0, &state.encode()[..])?;
+            let mut txn = txn;
+            apply(&txn, &parse(&changes.bytes()[own..]).expect("written just now"))?;
+            if logged {
+                txn.set_durability(Durability::None)?;
+            } else {
+                txn.set_quick_repair(true);
+            }
             txn.commit()?;
             Snapshot::take(database)
-        });
-        match snapshot {
-            Ok(snapshot) => {
-                *self.snapshot.write() = Some(Arc::new(snapshot));
-                self.recorded.store(record, Relaxed);
-                Ok(state)
-            }
-            Err(error) => Err(error),
+        })?;
+        if !logged {
+            log.restart();
         }
+        *self.snapshot.write() = Some(Arc::new(snapshot));
+        Ok(())
     }
 
-    /// Record redb's allocator state, unless the last commit did: opening after a crash takes milliseconds then.
+    /// Take to the database's file what only the log has.
     pub fn checkpoint(&self) -> Result<()> {
-        let mut database = self.database.lock();
-        let database = database.as_mut().ok_or_else(closed)?;
-        if self.recorded.load(Relaxed) {
-            return Ok(());
-        }
-        shield("committing to", || {
-            let mut txn = database.begin_write()?;
-            txn.set_quick_repair(true);
-            Ok(txn.commit()?)
-        })?;
-        self.recorded.store(true, Relaxed);
-        Ok(())
+        let mut writer = self.writer.lock();
+        let writer = writer.as_mut().ok_or_else(closed)?;
+        if writer.log.is_empty() { Ok(()) } else { writer.checkpoint() }
     }
 
     /// Have redb verify every page checksum; what it says when they do not hold.
@@ -234,27 +234,44 @@ impl Catalog {
 
     /// Do what redb does only while no one reads.
     fn alone<T>(&self, f: impl FnOnce(&mut Database) -> T) -> Result<T> {
-        let mut database = self.database.lock();
-        let database = database.as_mut().ok_or_else(closed)?;
+        let mut writer = self.writer.lock();
+        let writer = writer.as_mut().ok_or_else(closed)?;
+        writer.checkpoint()?;
         let mut current = self.snapshot.write();
         release(current.take());
-        let done = f(database);
-        *current = Some(Arc::new(shield("reading", || Snapshot::take(database))?));
+        let done = f(&mut writer.database);
+        *current = Some(Arc::new(shield("reading", || Snapshot::take(&writer.database))?));
+        // What redb commits in such work does not record what is free in its file.
+        writer.checkpoint()?;
         Ok(done)
     }
 
     /// Let the file go. Everything asked for afterwards is refused.
     pub fn close(&self) -> Result<()> {
-        let mut database = self.database.lock();
+        let mut writer = self.writer.lock();
         self.closed.store(true, Relaxed);
         release(self.snapshot.write().take());
-        match database.take() {
-            Some(database) => shield("closing", || {
-                drop(database);
+        match writer.take() {
+            Some(writer) => shield("closing", || {
+                drop(writer);
                 Ok(())
             }),
             None => Ok(()),
         }
+    }
+}
+
+impl Writer {
+    /// Commit to the database's file, with a record of what is free in it, so that opening after a crash need not
+    /// walk it.
+    fn checkpoint(&mut self) -> Result<()> {
+        shield("committing to", || {
+            let mut txn = self.database.begin_write()?;
+            txn.set_quick_repair(true);
+            Ok(txn.commit()?)
+        })?;
+        self.log.restart();
+        Ok(())
     }
 }
 
@@ -281,87 +298,4 @@ fn release(snapshot: Option<Arc<Snapshot>>) {
             }
         }
     }
-}
-
-fn apply(txn: &WriteTransaction, batch: &Batch) -> std::result::Result<i64, redb::Error> {
-    let mut delta = 0;
-    if !batch.pages.is_empty() {
-        let mut table = txn.open_table(PAGES)?;
-        for (id, page) in &batch.pages {
-            let row = page.as_ref().map(|page| page.encode());
-            delta += put_row(&mut table, id.0, 8, row.as_deref())?;
-        }
-    }
-    if !batch.versions.is_empty() {
-        let mut table = txn.open_table(VERSIONS)?;
-        for (id, version) in &batch.versions {
-            let row = version.map(|version| version.encode(*id));
-            delta += put_row(&mut table, id.0, 8, row.as_deref())?;
-        }
-    }
-    if !batch.children.is_empty() {
-        let mut table = txn.open_table(CHILDREN)?;
-        for ((parent, child), edge) in &batch.children {
-            delta += put_member(&mut table, (parent.0, child.0), 16, edge.is_some())?;
-        }
-    }
-    if !batch.work.is_empty() {
-        let mut table = txn.open_table(WORK)?;
-        for ((kind, version), there) in &batch.work {
-            delta += put_member(&mut table, (*kind, version.0), 9, there.is_some())?;
-        }
-    }
-    if !batch.chunks.is_empty() {
-        let mut chunks = txn.open_table(CHUNKS)?;
-        let mut spare = txn.open_table(SPARE)?;
-        for (chunk, change) in &batch.chunks {
-            let row = change.used.as_ref().map(|used| encode_chunk(chunk.0, used));
-            delta += put_row(&mut chunks, chunk.0, 8, row.as_deref())?;
-            let old = match change.spare {
-                Some(free) => spare.insert(chunk.0, free)?.is_some(),
-                None => spare.remove(chunk.0)?.is_some(),
-            };
-            delta += 10 * (i64::from(change.spare.is_some()) - i64::from(old));
-        }
-    }
-    if !batch.unpunched.is_empty() {
-        let mut table = txn.open_table(UNPUNCHED)?;
-        for (chunk, there) in &batch.unpunched {
-            delta += put_member(&mut table, chunk.0, 8, there.is_some())?;
-        }
-    }
-    if !batch.keys.is_empty() {
-        let mut table = txn.open_table(KEYS)?;
-        for (key, value) in &batch.keys {
-            let row = value.as_ref().map(|value| seal_key(key, value));
-            delta += put_row(&mut table, &key[..], key.len(), row.as_deref())?;
-        }
-    }
-    Ok(delta)
-}
-
-/// Store or delete a row; by how many bytes the table's keys and values grew.
-fn put_row<'k, K: redb::Key + 'static>(
-    table: &mut Table<K, &'static [u8]>,
-    key: K::SelfType<'k>,
-    key_len: usize,
-    row: Option<&[u8]>,
-) -> std::result::Result<i64, redb::Error> {
-    let old = match row {
-        Some(row) => table.insert(key, row)?,
-        None => table.remove(key)?,
-    };
-    let bytes = |len: usize| (key_len + len) as i64;
-    Ok(row.map_or(0, |row| bytes(row.len())) - old.map_or(0, |old| bytes(old.value().len())))
-}
-
-/// The same for a table that is a set.
-fn put_member<'k, K: redb::Key + 'static>(
-    table: &mut Table<K, ()>,
-    key: K::SelfType<'k>,
-    key_len: usize,
-    there: bool,
-) -> std::result::Result<i64, redb::Error> {
-    let old = if there { table.insert(key, ())?.is_some() } else { table.remove(key)?.is_some() };
-    Ok(key_len as i64 * (i64::from(there) - i64::from(old)))
 }

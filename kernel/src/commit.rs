@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use parking_lot::Mutex;
 
-use crate::catalog::Batch;
+use crate::changes::Batch;
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::rows::StateRow;
@@ -64,7 +64,7 @@ impl Core {
             commits.synced.store(written, SeqCst);
         }
         if let Some((batch, state)) = captured {
-            // 3. The catalogue's transaction.
+            // 3. The catalogue: its log, or its database.
             self.catalog.commit(&batch, state)?;
             // 4. What it freed may be reused (rule 1), when no one uses it still (rule 6).
             let mut meta = self.meta.lock();
@@ -100,7 +100,7 @@ impl Core {
         Ok(Some((batch, state)))
     }
 
-    /// Make opening after a crash quick, when nothing was committed lately. Costs two syncs, once.
+    /// Have the catalogue's database take over what its log has, so that a crash leaves nothing to recover.
     pub fn checkpoint(&self) -> Result<()> {
         let _running = self.commits.running.lock();
         self.check_usable()?;

@@ -56,17 +56,20 @@ impl Core {
             used_blocks: 0,
             end_chunk: 0,
             metadata_bytes: 0,
+            commits: 0,
         };
         Catalog::create(catalog, &state)
     }
 
     /// Open the files of a store; recovers from a crash.
     pub fn open(blocks: Arc<dyn Storage>, catalog: Arc<dyn Storage>, cache_bytes: u64) -> Result<Core> {
-        let catalog = Arc::new(Catalog::open(catalog, (cache_bytes / 4).max(1 << 20) as usize)?);
-        let state = catalog.state()?;
+        // First of all, because the header says which format it all has.
         let mut header = vec![0; BLOCK];
         blocks.read_at(0, &mut header).map_err(|e| Error::io("reading the blocks file's header", &e))?;
-        if decode_header(&header)? != state.store_id {
+        let store_id = decode_header(&header)?;
+        let catalog = Arc::new(Catalog::open(catalog, (cache_bytes / 4).max(1 << 20) as usize)?);
+        let state = catalog.state()?;
+        if store_id != state.store_id {
             return Err(Error::damaged("the blocks file and the catalogue belong to different stores"));
         }
         let mut space = Space::new(catalog.clone(), &state);

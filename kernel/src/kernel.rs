@@ -161,7 +161,7 @@ impl Kernel {
         if self.core.closed.load(SeqCst) {
             return Ok(());
         }
-        let flushed = match self.core.flush() {
+        let flushed = match self.core.flush().and_then(|()| self.core.checkpoint()) {
             // It said so when it failed; closing it is what is to be done about it.
             Err(error) if error.kind == Kind::Failed => Ok(()),
             other => other,

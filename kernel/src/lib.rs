@@ -4,14 +4,15 @@
 //! of pages that maps block indexes to blocks in one file; versions share pages and blocks. Pages, versions and the
 //! package's keys live in a transactional catalogue. docs/design.md argues the design, docs/format.md has the bytes.
 //!
-//! From the bottom up: [`storage`] (all I/O), [`rows`] (the bytes), [`catalog`] (the database) and [`snapshot`]
-//! (reading it), `pages`, `space` and `meta` (state in memory), `tree` (walks that change), [`commit`]
+//! From the bottom up: [`storage`] (all I/O), [`rows`] (the bytes), [`log`] and [`changes`] (what commits write),
+//! [`catalog`] (the database) and [`snapshot`] (reading it), `pages`, `space` and `meta` (state in memory), `tree` (walks that change), [`commit`]
 //! (durability), [`disk`] (reading and writing), [`transaction`] (operations on versions), [`reclaim`] (getting
 //! space back), [`account`] (walks that look), [`check`] (the verifier, which shares only the rows with the rest)
 //! and [`kernel`] (a store on disk).
 
 pub mod account;
 pub mod catalog;
+pub mod changes;
 pub mod check;
 pub mod commit;
 pub mod core;
@@ -21,6 +22,7 @@ pub mod grace;
 pub mod ids;
 pub mod kernel;
 mod live;
+pub mod log;
 mod meta;
 mod overlay;
 mod page;

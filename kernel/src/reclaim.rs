@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::ids::{BLOCK, BlockNo, ChunkNo, PageId, VersionId};
+use crate::log::LOG_BYTES;
 use crate::meta::{Meta, Work};
 use crate::page::{Page, span};
 use crate::rows::{FANOUT, LEVELS, Pointer, VersionState};
@@ -92,7 +93,9 @@ impl Core {
     /// Have the catalogue's file shrink, if a good part of it is free. Whether that was tried.
     fn compact_catalog(&self) -> Result<bool> {
         let live = self.catalog.state()?.metadata_bytes;
-        if self.catalog.len_bytes()? < CATALOG_SLACK + 2 * live || !self.commits.first_compaction() {
+        if self.catalog.len_bytes()? < LOG_BYTES + CATALOG_SLACK + 2 * live
+            || !self.commits.first_compaction()
+        {
             return Ok(false);
         }
         self.catalog.compact().map_err(|error| self.fail(error))?;

@@ -4,11 +4,13 @@
 //! follow, so that a row that was changed, or that stands under another's key, is noticed when it is read.
 //! Integers are little endian.
 
+use std::cmp::Ordering;
+
 use crate::error::{Error, Result};
 use crate::ids::{BLOCK_SIZE, MAX_DISK_SIZE, VersionId};
 
 /// The format that this kernel writes.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 /// The first bytes of the blocks file's header and of the state row.
 pub const MAGIC: [u8; 8] = *b"COWSHED\n";
 /// Pointers in a page: one byte of a block's index.
@@ -358,19 +360,21 @@ pub struct StateRow {
     pub end_chunk: u64,
     /// Bytes of all other keys and values in the catalogue.
     pub metadata_bytes: u64,
+    /// Commits so far; this row is the last one's.
+    pub commits: u64,
 }
 
 /// The key that seals the state row.
 const STATE_KEY: &[u8] = b"state";
 
 impl StateRow {
-    /// crc, magic (8), format version (4), store id (16), the five counters.
+    /// crc, magic (8), format version (4), store id (16), the six counters.
     pub fn encode(&self) -> Vec<u8> {
         let mut body = MAGIC.to_vec();
         body.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
         body.extend_from_slice(&self.store_id);
-        for word in [self.next_page, self.next_version, self.used_blocks, self.end_chunk, self.metadata_bytes]
-        {
+        let (chunks, bytes) = (self.end_chunk, self.metadata_bytes);
+        for word in [self.next_page, self.next_version, self.used_blocks, chunks, bytes, self.commits] {
             body.extend_from_slice(&word.to_le_bytes());
         }
         seal(STATE_KEY, &body)
@@ -383,7 +387,7 @@ impl StateRow {
             return Err(Error::damaged("the state row is not cowshed's"));
         }
         check_format(u32::from_le_bytes(body[8..12].try_into().expect("four bytes")))?;
-        if body.len() != 68 {
+        if body.len() != 76 {
             return Err(Error::damaged("the state row has a wrong length"));
         }
         let state = StateRow {
@@ -393,9 +397,11 @@ impl StateRow {
             used_blocks: u64_at(body, 44),
             end_chunk: u64_at(body, 52),
             metadata_bytes: u64_at(body, 60),
+            commits: u64_at(body, 68),
         };
         let ids = [state.next_page, state.next_version];
         let in_range = ids.iter().all(|id| (1..=POINTER_MASK).contains(id))
+            && state.commits <= POINTER_MASK
             && state.end_chunk <= (POINTER_MASK + 1) / CHUNK_BLOCKS
             && state.used_blocks <= state.end_chunk * CHUNK_BLOCKS;
         if !in_range {
@@ -424,15 +430,15 @@ pub fn decode_header(header: &[u8]) -> Result<[u8; 16]> {
 }
 
 fn check_format(version: u32) -> Result<()> {
-    if version == FORMAT_VERSION {
-        return Ok(());
-    }
-    Err(Error::new(
-        crate::error::Kind::Format,
-        format!(
-            "the store has format {version}, this cowshed reads format {FORMAT_VERSION}: use a newer cowshed"
-        ),
-    ))
+    let advice = match version.cmp(&FORMAT_VERSION) {
+        Ordering::Equal => return Ok(()),
+        Ordering::Greater => "use a newer cowshed",
+        // Format 1 was never released.
+        Ordering::Less => "use the cowshed that made it to export its images",
+    };
+    let message =
+        format!("the store has format {version}, this cowshed reads format {FORMAT_VERSION}: {advice}");
+    Err(Error::new(crate::error::Kind::Format, message))
 }
 
 /// A value of the package's, sealed.

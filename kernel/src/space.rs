@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::catalog::{Catalog, ChunkChange};
+use crate::catalog::Catalog;
+use crate::changes::ChunkChange;
 use crate::error::{Error, Result};
 use crate::grace::{Grace, Moment};
 use crate::ids::{BLOCK_SIZE, BlockNo, ChunkNo};

@@ -279,6 +279,37 @@ fn a_catalogue_that_shrinks() {
     work_on(left, &mut rng, 1);
 }
 
+/// The log is filled round after round, with records of all lengths, so that what is left of an earlier round lies
+/// behind the last record in every way.
+#[test]
+fn the_log_round_after_round() {
+    for_seeds(3, |seed| {
+        let mut rng = Rng::new(seed);
+        let mut run = Run::new();
+        let head = run.core().new_version();
+        run.apply(Deed::Transact(vec![Op::Create(head, 1 << 20)]));
+        let mut rounds = 0;
+        let mut before = 0;
+        while rounds < 4 {
+            let len = [10, 5000, 90_000, 400_000][rng.below(4) as usize];
+            let key = format!("key {}", rng.below(5)).into_bytes();
+            let put = Op::Put(key, vec![rng.next() as u8; rng.below(len) as usize]);
+            run.apply(Deed::Write(head, rng.below(200) * BLOCK_SIZE, rng.bytes(BLOCK)));
+            run.apply(Deed::Transact(vec![put]));
+            if rng.once_in(30) {
+                run.apply(Deed::Checkpoint);
+            }
+            // A full log makes the database write: a commit with more than one sync of the catalogue.
+            let syncs = run.recorder.syncs().len();
+            rounds += usize::from(syncs > before + 2);
+            before = syncs;
+        }
+        let plan = Plan { from_step: 0, places: 150, fates: &ALL_FATES, of_fates: 3, go_on: 2 };
+        let left = crash_all(&run, &mut rng, &plan);
+        work_on(left, &mut rng, 1);
+    });
+}
+
 /// What was written and never committed takes no space for long.
 #[test]
 fn leftovers() {

@@ -5,9 +5,10 @@ mod support_crash;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cowshed_kernel::error::Result;
+use cowshed_kernel::error::{Kind, Result};
 use cowshed_kernel::ids::{BLOCK, VersionId};
 use cowshed_kernel::kernel::{Kernel, Options};
+use cowshed_kernel::log::LOG_BYTES;
 use cowshed_kernel::reclaim::Eager;
 use cowshed_kernel::rows::{
     CHUNK_BLOCKS, Pointer, VersionRow, VersionState, decode_chunk, encode_chunk, encode_page, seal_key,
@@ -86,12 +87,17 @@ fn store() -> (MemoryStorage, MemoryStorage) {
 fn a_flipped_bit_is_seen_or_changes_nothing() {
     let (blocks, catalog) = store();
     let sound = content(&open(&blocks, &catalog).unwrap()).unwrap();
-    let len = catalog.len().unwrap();
+    let database = catalog.len().unwrap() - LOG_BYTES;
     for_seeds(400, |seed| {
         let mut rng = Rng::new(seed);
         let (blocks, catalog) = (blocks.copy(), catalog.copy());
-        // The catalogue, or the blocks file's header: its magic, version and id.
-        let (file, at) = if rng.once_in(10) { (&blocks, rng.below(28)) } else { (&catalog, rng.below(len)) };
+        let (file, at) = match rng.below(12) {
+            // The header's magic, version and id.
+            0 => (&blocks, rng.below(28)),
+            // Records of the log that the database has.
+            1 => (&catalog, rng.below(LOG_BYTES / 8)),
+            _ => (&catalog, LOG_BYTES + rng.below(database)),
+        };
         let mut byte = [0];
         file.read_at(at, &mut byte).unwrap();
         byte[0] ^= 1 << rng.below(8);
@@ -102,6 +108,57 @@ fn a_flipped_bit_is_seen_or_changes_nothing() {
         if found.as_ref().is_ok_and(Vec::is_empty) {
             let now = now.unwrap_or_else(|error| panic!("check saw nothing, and reading did: {error}"));
             assert!(now == sound, "byte {at}: the content changed, and check saw nothing");
+        }
+    });
+}
+
+/// A store whose process was killed: a commit by commit log, whose last record alone may go unnoticed, because a
+/// crash in the midst of its writing leaves the same.
+#[test]
+fn a_flipped_bit_in_the_log() {
+    let (blocks, catalog) = (Arc::new(MemoryStorage::new()), Arc::new(MemoryStorage::new()));
+    cowshed_kernel::core::Core::create(&*blocks, catalog.clone(), [3; 16]).unwrap();
+    let options = Options { background: false, ..Options::default() };
+    let kernel = Kernel::open_storage(blocks.clone(), catalog.clone(), &options).unwrap();
+    let commits = 10;
+    for commit in 0..commits {
+        let value = vec![7; 100 + 1000 * commit as usize];
+        kernel.core().transact(&[Op::Put(vec![commit], value)]).unwrap();
+    }
+    // Where each record begins, and where its changes end: the put, and the state row.
+    let record = |commit: u8| {
+        let len = |commit: u8| 16 + (7 + 1 + 4 + 100 + 1000 * u64::from(commit)) + (7 + 1 + 80);
+        let begin = (0..commit).map(|before| len(before).next_multiple_of(BLOCK as u64)).sum::<u64>();
+        (begin, len(commit))
+    };
+    for commit in 0..commits {
+        let (begin, len) = record(commit);
+        let mut head = [0; 16];
+        catalog.read_at(begin, &mut head).unwrap();
+        assert_eq!(head[4..8], (len as u32 - 16).to_le_bytes());
+        assert_eq!(head[8..], (u64::from(commit) + 1).to_le_bytes());
+    }
+    for_seeds(200, |seed| {
+        let mut rng = Rng::new(seed);
+        let catalog = catalog.copy();
+        let commit = rng.below(u64::from(commits)) as u8;
+        let (begin, len) = record(commit);
+        let at = begin + rng.below(len);
+        let mut byte = [0];
+        catalog.read_at(at, &mut byte).unwrap();
+        byte[0] ^= 1 << rng.below(8);
+        catalog.write_at(at, &byte).unwrap();
+        match open(&blocks, &catalog) {
+            Err(error) if commit < commits - 1 => {
+                assert_eq!(error.kind, Kind::Damaged);
+                let words = format!("breaks off at commit {}", commit + 1);
+                assert!(error.message.contains(&words), "{error}");
+            }
+            Ok(kernel) if commit == commits - 1 => {
+                assert_eq!(kernel.core().scan(b"", None, 1000).unwrap().len(), usize::from(commit));
+                assert_eq!(kernel.check().unwrap(), Vec::<String>::new());
+            }
+            other => panic!("byte {at}, of commit {commit}: {:?}", other.err()),
         }
     });
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use cowshed_kernel::error::Kind;
 use cowshed_kernel::ids::{BLOCK, BLOCK_SIZE};
 use cowshed_kernel::kernel::Kernel;
-use cowshed_kernel::storage::Call;
+use cowshed_kernel::storage::{Call, Fate, FaultPlan, FaultyStorage, Recorder};
 use cowshed_kernel::transaction::Op;
 use support::faults::{FullStorage, Run};
 use support::fixture::{Files, Script, quiet};
@@ -195,4 +195,32 @@ fn a_full_catalogue_stops_the_store_and_loses_nothing() {
     assert!(kernel.read(head, 0, BLOCK) == [1; BLOCK]);
     let found = kernel.core().scan(b"", None, usize::MAX >> 1).expect("keys are listed").len();
     assert!((keys as usize..=keys as usize + 1).contains(&found), "{found} of {keys} keys");
+}
+
+/// The sync of a commit fails when the commit is written already. Whoever opens the store next may find it or not; but
+/// what he finds, no crash takes from him.
+#[test]
+fn what_was_found_lasts() {
+    let files = Files::create();
+    let recorder = Recorder::new();
+    let recorded = [&files.blocks, &files.catalog].map(|file| Arc::new(recorder.file(file.copy())));
+    let [blocks, catalog] = recorded.clone();
+    let plan = FaultPlan::new();
+    let faulty = Arc::new(FaultyStorage::new(catalog.clone(), plan.clone()));
+    let kernel = Kernel::open_storage(blocks.clone(), faulty, &quiet(64 << 20)).expect("a new store opens");
+    let put = [Op::Put(b"key".into(), b"value".into())];
+    // The log is written by one call, and synced by the next.
+    plan.fail(1, 1, EIO);
+    assert_eq!(kernel.core().transact(&put).expect_err("its sync fails").kind, Kind::Io);
+    assert!(matches!(plan.failed()[..], [(0, Call::Sync)]), "{:?}", plan.failed());
+    kernel.close().expect("it said so already");
+    let kernel = Kernel::open_storage(blocks, catalog, &quiet(64 << 20)).expect("it opens again");
+    let found = kernel.core().key(b"key").expect("it reads");
+    assert_eq!(found.as_deref(), Some(&b"value"[..]), "this system had written it");
+    let mut replay = recorder.replay();
+    replay.advance(recorder.len());
+    let mut left = replay.crash(|_| Fate::Lost).into_iter().map(Arc::new);
+    let files = Files { blocks: left.next().expect("two files"), catalog: left.next().expect("two files") };
+    let kernel = files.open(&quiet(64 << 20)).expect("the store opens again");
+    assert_eq!(kernel.core().key(b"key").expect("it reads"), found);
 }

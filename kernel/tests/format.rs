@@ -32,7 +32,7 @@ fn pointers_of(id: u64, row: &[u8]) -> (u8, [Pointer; FANOUT]) {
 
 #[test]
 fn limits() {
-    assert_eq!(FORMAT_VERSION, 1);
+    assert_eq!(FORMAT_VERSION, 2);
     assert_eq!(&MAGIC, b"COWSHED\n");
     assert_eq!((BLOCK_SIZE, CHUNK_BLOCKS, CHUNK_WORDS), (4096, 8192, 128));
     assert_eq!((FANOUT, LEVELS), (256, 5));
@@ -147,20 +147,22 @@ fn state() {
         used_blocks: 3,
         end_chunk: 4,
         metadata_bytes: 5,
+        commits: 6,
     };
     let bytes = state.encode();
     assert_eq!(
         hex(&bytes),
         concat!(
-            "f38a76ff",
+            "cdf19646",
             "434f57534845440a",
-            "01000000",
+            "02000000",
             "612073746f72652773206f776e206964",
             "0100000000000000",
             "0200000000000000",
             "0300000000000000",
             "0400000000000000",
-            "0500000000000000"
+            "0500000000000000",
+            "0600000000000000"
         )
     );
     assert_eq!(StateRow::decode(&bytes).unwrap(), state);
@@ -172,7 +174,7 @@ fn header() {
     assert_eq!(bytes.len(), BLOCK);
     assert_eq!(
         hex(&bytes[..32]),
-        concat!("434f57534845440a", "01000000", "612073746f72652773206f776e206964", "00000000")
+        concat!("434f57534845440a", "02000000", "612073746f72652773206f776e206964", "00000000")
     );
     assert!(bytes[32..].iter().all(|byte| *byte == 0));
     assert_eq!(decode_header(&bytes).unwrap(), STORE_ID);
@@ -185,6 +187,57 @@ fn key() {
     assert_eq!(hex(&row), "2639f4cb3536373839");
     assert_eq!(unseal_key(b"1234", &row).unwrap(), b"56789");
     assert_eq!(unseal_key(b"1235", &row).unwrap_err().kind, Kind::Damaged);
+}
+
+/// A commit in the log: one put, one delete, and the state row, of a store where nothing else was done.
+#[test]
+fn a_record_of_the_log() {
+    let files = support_crash::run::empty_store();
+    let (blocks, catalog) = (Arc::new(files[0].copy()), Arc::new(files[1].copy()));
+    let kernel = Kernel::open_storage(blocks, catalog.clone(), &options()).unwrap();
+    kernel.core().transact(&[Op::Put(b"old".to_vec(), b"1".to_vec())]).unwrap();
+    kernel
+        .core()
+        .transact(&[Op::Put(b"key".to_vec(), b"value".to_vec()), Op::Delete(b"old".to_vec())])
+        .unwrap();
+    let mut record = vec![0; 0x90];
+    catalog.read_at(4096, &mut record).unwrap();
+    let state = StateRow {
+        store_id: [7; 16],
+        next_page: 1,
+        next_version: 1,
+        used_blocks: 0,
+        end_chunk: 0,
+        metadata_bytes: 12,
+        commits: 2,
+    };
+    let changes = [
+        "08",
+        "0300",
+        "09000000",
+        "6b6579",
+        &hex(&seal_key(b"key", b"value")),
+        "88",
+        "0300",
+        "00000000",
+        "6f6c64",
+        "00",
+        "0100",
+        "50000000",
+        "00",
+        &hex(&state.encode()),
+    ];
+    let changes = changes.concat();
+    let behind =
+        [&format!("{:08x}", (changes.len() as u32 / 2).swap_bytes()), "0200000000000000", &changes].concat();
+    let sum = crc32fast::hash(&[&[7; 16][..], &unhex(&behind)].concat());
+    let expected = [&format!("{:08x}", sum.swap_bytes()), &behind[..]].concat();
+    assert!(hex(&record).starts_with(&expected), "{}\n{expected}", hex(&record));
+    assert!(hex(&record)[expected.len()..].bytes().all(|digit| digit == b'0'));
+}
+
+fn unhex(digits: &str) -> Vec<u8> {
+    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
 }
 
 type Bytes = &'static [u8];
@@ -200,7 +253,7 @@ const UNPUNCHED: TableDefinition<u64, ()> = TableDefinition::new("unpunched");
 const KEYS: TableDefinition<Bytes, Bytes> = TableDefinition::new("keys");
 
 fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v2")
 }
 
 /// The golden store's files in memory: what is committed to git is never written to.
@@ -258,6 +311,8 @@ fn make_golden() {
         Op::Derive(HIDDEN, DYING),
     ])
     .unwrap();
+    // The rest is in the log only.
+    core.checkpoint().unwrap();
     write(LEFT, BLOCK_SIZE, &stamp("left", 1));
     write(DYING, 5 * BLOCK_SIZE, &stamp("dying", 1));
     write(RIGHT, 100, b"right");
@@ -275,10 +330,20 @@ fn make_golden() {
     core.flush().unwrap();
     core.disk(LEFT).unwrap().discard(9 * BLOCK_SIZE, BLOCK_SIZE).unwrap();
     core.disk(BASE).unwrap().discard(FAR, BLOCK_SIZE).unwrap();
+    core.flush().unwrap();
+    // As a crash would leave it.
+    let (blocks, catalog) = (file(&path.join("blocks")), file(&path.join("catalog")));
     kernel.close().unwrap();
     std::fs::remove_file(path.join("lock")).unwrap();
-    let rows = rows(file(&path.join("catalog")));
-    std::fs::write(path.join("rows"), rows).unwrap();
+    std::fs::write(path.join("blocks"), contents(&blocks)).unwrap();
+    std::fs::write(path.join("catalog"), contents(&catalog)).unwrap();
+    std::fs::write(path.join("rows"), rows(&blocks, &catalog)).unwrap();
+}
+
+fn contents(file: &MemoryStorage) -> Vec<u8> {
+    let mut bytes = vec![0; file.len().unwrap() as usize];
+    file.read_at(0, &mut bytes).unwrap();
+    bytes
 }
 
 /// What the golden store says, version by version.
@@ -350,7 +415,10 @@ fn the_golden_store_opens() {
 }
 
 /// Every row of every table, a line each.
-fn rows(catalog: Arc<MemoryStorage>) -> String {
+fn rows(blocks: &MemoryStorage, catalog: &MemoryStorage) -> String {
+    let (blocks, catalog) = (Arc::new(blocks.copy()), Arc::new(catalog.copy()));
+    // What the log has, the database gets.
+    Kernel::open_storage(blocks, catalog.clone(), &options()).unwrap().close().unwrap();
     let database = database(catalog);
     let txn = database.begin_read().unwrap();
     let mut said = String::new();
@@ -378,8 +446,8 @@ fn rows(catalog: Arc<MemoryStorage>) -> String {
 
 #[test]
 fn the_golden_store_row_by_row() {
-    let (_, catalog) = golden_files();
-    let said = rows(catalog);
+    let (blocks, catalog) = golden_files();
+    let said = rows(&blocks, &catalog);
     let golden = std::fs::read_to_string(golden().join("rows")).unwrap();
     assert!(said == golden, "the golden store's rows are:\n{said}");
 }
@@ -399,14 +467,20 @@ fn the_tables() {
 /// A store of another format is refused as such, whichever of its files says so.
 #[test]
 fn another_format_is_refused() {
-    let refused = |blocks: Arc<MemoryStorage>, catalog: Arc<MemoryStorage>| {
+    let refused = |blocks: Arc<MemoryStorage>, catalog: Arc<MemoryStorage>, words: &str| {
         let error = Kernel::open_storage(blocks, catalog, &options()).err().expect("it is of another format");
         assert_eq!(error.kind, Kind::Format, "{error}");
-        assert!(error.message.contains("format 2"), "{error}");
+        assert!(error.message.contains(words), "{error}");
     };
     let (blocks, catalog) = golden_files();
-    blocks.write_at(8, &2u32.to_le_bytes()).unwrap();
-    refused(blocks, catalog);
+    blocks.write_at(8, &3u32.to_le_bytes()).unwrap();
+    refused(blocks, catalog, "use a newer cowshed");
+
+    // Format 1, which had a database for a catalogue and no log.
+    let (blocks, catalog) = golden_files();
+    blocks.write_at(8, &1u32.to_le_bytes()).unwrap();
+    catalog.set_len(50_000).unwrap();
+    refused(blocks, catalog, "use the cowshed that made it");
 
     let (blocks, catalog) = golden_files();
     let database = database(catalog.clone());
@@ -416,11 +490,11 @@ fn another_format_is_refused() {
         let mut row = table.get(0).unwrap().unwrap().value().to_vec();
         // Even one that is longer.
         row.extend([0; 8]);
-        row[12..16].copy_from_slice(&2u32.to_le_bytes());
+        row[12..16].copy_from_slice(&3u32.to_le_bytes());
         let row = seal_key(b"state", &row[4..]);
         table.insert(0, &row[..]).unwrap();
     }
     txn.commit().unwrap();
     drop(database);
-    refused(blocks, catalog);
+    refused(blocks, catalog, "use a newer cowshed");
 }

@@ -125,6 +125,7 @@ fn state(rng: &mut Rng) -> StateRow {
         used_blocks: rng.below(end_chunk * CHUNK_BLOCKS + 1),
         end_chunk,
         metadata_bytes: rng.next(),
+        commits: rng.below(1 << 45),
     }
 }
 

@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use cowshed_kernel::error::Result;
 use cowshed_kernel::ids::VersionId;
 use cowshed_kernel::kernel::Kernel;
+use cowshed_kernel::log::{LOG_BYTES, Log};
 use cowshed_kernel::reclaim::Eager;
-use cowshed_kernel::rows::seal_key;
+use cowshed_kernel::rows::{StateRow, seal_key};
 use cowshed_kernel::storage::{MemoryStorage, Storage};
 use cowshed_kernel::transaction::Op;
-use redb::{ReadableTable, TableDefinition};
+use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 use support_crash::mutate::mutate;
 use support_crash::programme::go_on;
 use support_crash::redb_files::database;
@@ -148,16 +149,21 @@ fn storage_of(bytes: &[u8]) -> MemoryStorage {
 /// A file with some of its bytes changed, lost, or taken from elsewhere in it.
 fn damaged(rng: &mut Rng, file: &MemoryStorage) -> MemoryStorage {
     let mut bytes = bytes_of(file);
-    let pages = (bytes.len() / 4096) as u64;
+    // Most of the log is empty.
+    let pages: Vec<usize> = (0..bytes.len() / 4096)
+        .map(|page| page * 4096)
+        .filter(|at| bytes[at + 8..at + 100] != [0; 92])
+        .collect();
+    let database = if bytes.len() > LOG_BYTES as usize { LOG_BYTES as usize } else { 0 };
     for _ in 0..1 + rng.below(4) {
-        let page = rng.below(pages) as usize * 4096;
-        let other = rng.below(pages) as usize * 4096;
+        let page = *rng.pick(&pages).expect("some are in use");
+        let other = *rng.pick(&pages).expect("some are in use");
         match rng.below(8) {
             0 => bytes[page..page + 512].fill(0),
             1 => bytes.copy_within(other..other + 4096, page),
             2 => {
                 // The first page says where all else is.
-                let at = rng.below(400) as usize;
+                let at = database + rng.below(400) as usize;
                 bytes[at] ^= 1 << rng.below(8);
             }
             _ => {
@@ -239,7 +245,7 @@ fn with_wrong_rows(rng: &mut Rng, catalog: &MemoryStorage, counters: bool) -> Me
         // Its counters.
         let mut counters = row.split_off(32);
         mutate(rng, &mut counters);
-        counters.resize(40, 0);
+        counters.resize(48, 0);
         row.extend(counters);
         let row = seal_key(b"state", &row[4..]);
         table.insert(0, &row[..]).unwrap();
@@ -249,11 +255,62 @@ fn with_wrong_rows(rng: &mut Rng, catalog: &MemoryStorage, counters: bool) -> Me
     Arc::into_inner(catalog).expect("the database let it go")
 }
 
+/// The same store, with all of it in the database.
+fn settled(files: Vec<MemoryStorage>) -> Vec<MemoryStorage> {
+    let files: Vec<Arc<MemoryStorage>> = files.into_iter().map(Arc::new).collect();
+    let kernel = Kernel::open_storage(files[0].clone(), files[1].clone(), &options()).unwrap();
+    kernel.close().unwrap();
+    files.iter().map(|file| file.copy()).collect()
+}
+
+/// Records of the log that have the right checksum and yet are wrong.
+fn with_wrong_records(rng: &mut Rng, catalog: &MemoryStorage) -> MemoryStorage {
+    let catalog = Arc::new(catalog.copy());
+    let state = {
+        let database = database(catalog.clone());
+        let txn = database.begin_read().unwrap();
+        let table = txn.open_table(TableDefinition::<u8, Bytes>::new("state")).unwrap();
+        StateRow::decode(table.get(0).unwrap().unwrap().value()).unwrap()
+    };
+    let recover = || Log::recover(catalog.clone(), state.store_id, state.commits).unwrap();
+    let (_, mut records) = recover();
+    if records.is_empty() {
+        records.push(vec![8, 1, 0, 5, 0, 0, 0, b'k', 1, 2, 3, 4, 5]);
+    }
+    let wrong = rng.below(records.len() as u64) as usize;
+    mutate(rng, &mut records[wrong]);
+    Log::create(&*catalog).unwrap();
+    let (mut log, _) = recover();
+    for (number, record) in (state.commits + 1..).zip(&records) {
+        log.append(number, record).unwrap();
+    }
+    drop(log);
+    catalog.copy()
+}
+
+#[test]
+fn wrong_records() {
+    for_seeds(15, |seed| {
+        let mut rng = Rng::new(seed);
+        let mut run = Run::new();
+        go_on(&mut run, &mut rng, 25);
+        run.apply(Deed::Flush);
+        let files = run.files();
+        for _ in 0..20 {
+            let files = vec![files[0].copy(), with_wrong_records(&mut rng, &files[1])];
+            let working = rng.once_in(2);
+            bounded("wrong records", || {
+                let _ = use_it(files, &mut rng, working);
+            });
+        }
+    });
+}
+
 #[test]
 fn wrong_rows() {
     for_seeds(15, |seed| {
         let mut rng = Rng::new(seed);
-        let files = some_store(&mut rng);
+        let files = settled(some_store(&mut rng));
         for _ in 0..20 {
             let working = rng.once_in(2);
             let files = vec![files[0].copy(), with_wrong_rows(&mut rng, &files[1], !working)];

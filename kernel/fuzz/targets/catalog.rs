@@ -1,4 +1,5 @@
-//! A catalogue's file as it comes: whatever is in it, opening and looking at all of it ends.
+//! A catalogue as it comes: whatever is in it, opening and looking at all of it ends. The first two bytes say how
+//! much of the rest is the log's beginning; what follows is the database.
 
 #![no_main]
 
@@ -7,12 +8,13 @@ use std::sync::{Arc, LazyLock};
 use cowshed_kernel::error::Result;
 use cowshed_kernel::ids::VersionId;
 use cowshed_kernel::kernel::{Kernel, Options};
+use cowshed_kernel::log::LOG_BYTES;
 use cowshed_kernel::reclaim::Eager;
 use cowshed_kernel::storage::{MemoryStorage, Storage};
 use libfuzzer_sys::fuzz_target;
 
 static BLOCKS: LazyLock<MemoryStorage> =
-    LazyLock::new(|| storage(include_bytes!("../../tests/golden/v1/blocks")));
+    LazyLock::new(|| storage(include_bytes!("../../tests/golden/v2/blocks")));
 
 fn storage(bytes: &[u8]) -> MemoryStorage {
     let storage = MemoryStorage::new();
@@ -20,9 +22,17 @@ fn storage(bytes: &[u8]) -> MemoryStorage {
     storage
 }
 
-fn look(catalog: &[u8]) -> Result<()> {
+fn catalog(data: &[u8]) -> Option<MemoryStorage> {
+    let (len, rest) = data.split_first_chunk::<2>()?;
+    let (log, database) = rest.split_at_checked(u16::from_le_bytes(*len).into())?;
+    let catalog = storage(log);
+    catalog.write_at(LOG_BYTES, database).expect("memory does not fail");
+    Some(catalog)
+}
+
+fn look(catalog: MemoryStorage) -> Result<()> {
     let options = Options { background: false, cache_bytes: 1 << 20, ..Options::default() };
-    let kernel = Kernel::open_storage(Arc::new(BLOCKS.copy()), Arc::new(storage(catalog)), &options)?;
+    let kernel = Kernel::open_storage(Arc::new(BLOCKS.copy()), Arc::new(catalog), &options)?;
     let checked = kernel.check();
     for (id, _) in kernel.versions(VersionId(0), 50)? {
         let Ok(disk) = kernel.core().disk(id) else { continue };
@@ -39,5 +49,7 @@ fn look(catalog: &[u8]) -> Result<()> {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let _ = look(data);
+    if let Some(catalog) = catalog(data) {
+        let _ = look(catalog);
+    }
 });

@@ -1,8 +1,10 @@
-//! A row of any kind with the right checksum: it is refused, or it is the one way to write what it says.
+//! A row of any kind with the right checksum: it is refused, or it is the one way to write what it says. Or a
+//! record of the log: it is refused, or changes come of it.
 //! The first byte is the kind, eight more the key.
 
 #![no_main]
 
+use cowshed_kernel::changes::parse;
 use cowshed_kernel::ids::VersionId;
 use cowshed_kernel::rows::{
     FANOUT, Pointer, StateRow, VersionRow, decode_chunk, decode_header, decode_page, encode_chunk,
@@ -27,6 +29,10 @@ fuzz_target!(|data: &[u8]| {
         1 => VersionRow::decode(VersionId(id), &sealed).map(|row| row.encode(VersionId(id))),
         2 => decode_chunk(id, &sealed).map(|used| encode_chunk(id, &used)),
         3 => StateRow::decode(&sealed).map(|state| state.encode()),
+        4 => {
+            let _ = parse(body);
+            return;
+        }
         _ => {
             let _ = decode_header(body);
             return;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 
 use parking_lot::RwLock;
 
@@ -18,7 +19,8 @@ pub struct MemoryStorage {
 #[derive(Debug, Default, Clone)]
 struct State {
     len: u64,
-    pages: BTreeMap<u64, Box<[u8]>>,
+    /// Shared by copies until they are written.
+    pages: BTreeMap<u64, Arc<[u8; PAGE as usize]>>,
 }
 
 impl MemoryStorage {
@@ -59,7 +61,7 @@ impl Storage for MemoryStorage {
             state.pages.split_off(&len.div_ceil(PAGE));
             let inside = (len % PAGE) as usize;
             if let Some(page) = state.pages.get_mut(&(len / PAGE)) {
-                page[inside..].fill(0);
+                Arc::make_mut(page)[inside..].fill(0);
             }
         }
         state.len = len;
@@ -84,8 +86,8 @@ impl Storage for MemoryStorage {
         let mut state = self.state.write();
         state.len = state.len.max(offset + data.len() as u64);
         for (page, inside, at, n) in pieces(offset, data.len()) {
-            let bytes = state.pages.entry(page).or_insert_with(|| vec![0; PAGE as usize].into());
-            bytes[inside..inside + n].copy_from_slice(&data[at..at + n]);
+            let bytes = state.pages.entry(page).or_insert_with(|| Arc::new([0; PAGE as usize]));
+            Arc::make_mut(bytes)[inside..inside + n].copy_from_slice(&data[at..at + n]);
         }
         Ok(())
     }
@@ -97,7 +99,7 @@ impl Storage for MemoryStorage {
             if n == PAGE as usize {
                 state.pages.remove(&page);
             } else if let Some(bytes) = state.pages.get_mut(&page) {
-                bytes[inside..inside + n].fill(0);
+                Arc::make_mut(bytes)[inside..inside + n].fill(0);
             }
         }
         Ok(())
