@@ -8,14 +8,15 @@ use std::sync::Arc;
 use cowshed_kernel::error::{Kind, Result};
 use cowshed_kernel::ids::{BLOCK, VersionId};
 use cowshed_kernel::kernel::{Kernel, Options};
-use cowshed_kernel::log::LOG_BYTES;
+use cowshed_kernel::log::{LOG_BYTES, Log};
 use cowshed_kernel::reclaim::Eager;
 use cowshed_kernel::rows::{
-    CHUNK_BLOCKS, Pointer, VersionRow, VersionState, decode_chunk, encode_chunk, encode_page, seal_key,
+    CHUNK_BLOCKS, Pointer, StateRow, VersionRow, VersionState, decode_chunk, encode_chunk, encode_page,
+    seal_key,
 };
 use cowshed_kernel::storage::{MemoryStorage, Storage};
 use cowshed_kernel::transaction::Op;
-use redb::{ReadableTable, TableDefinition, WriteTransaction};
+use redb::{ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use support_crash::redb_files::database;
 use support_crash::rng::{Rng, for_seeds};
 
@@ -161,6 +162,28 @@ fn a_flipped_bit_in_the_log() {
             other => panic!("byte {at}, of commit {commit}: {:?}", other.err()),
         }
     });
+}
+
+/// The log goes on where the database is not: one of them is an older copy.
+#[test]
+fn a_log_that_is_ahead() {
+    let (blocks, catalog) = store();
+    let catalog = Arc::new(catalog);
+    let state = state_of(&catalog);
+    let (mut log, records) = Log::recover(catalog.clone(), state.store_id, state.commits).unwrap();
+    assert!(records.is_empty());
+    log.append(state.commits + 2, &[]).unwrap();
+    let error = open(&blocks, &catalog).err().expect("a commit is missing");
+    assert_eq!(error.kind, Kind::Damaged);
+    let words = format!("breaks off at commit {}, and has commit {}", state.commits + 1, state.commits + 2);
+    assert!(error.message.contains(&words), "{error}");
+}
+
+fn state_of(catalog: &Arc<MemoryStorage>) -> StateRow {
+    let database = database(catalog.clone());
+    let txn = database.begin_read().unwrap();
+    let table = txn.open_table(TableDefinition::<u8, &[u8]>::new("state")).unwrap();
+    StateRow::decode(table.get(0).unwrap().unwrap().value()).unwrap()
 }
 
 /// Change rows behind the kernel's back; the verifier must say `words`.
