@@ -29,7 +29,7 @@ Kind = Literal[
     "no-space",  # the file system is full
     "io",  # the operating system reported an error
     "damaged",  # what is on disk contradicts itself
-    "format",  # the store was made by a newer (or unknown) cowshed
+    "format",  # the store was made by another cowshed, newer or from before the first release
     "closed",  # the kernel was closed
     "failed",  # an earlier commit failed: reopen the store
 ]

@@ -134,7 +134,7 @@ class StoreDamaged(CowshedError):
 class UnsupportedFormat(CowshedError):
     errno = _errno.EOPNOTSUPP
     http_status = 501
-    meaning = "The store was made by a newer (or unknown) cowshed."
+    meaning = "The store was made by another cowshed: a newer one, or one from before the first release."
 
 
 # --- the caller and the other side

@@ -15,6 +15,8 @@ from cowshed.formats.streams import failed, name_of, read_up_to, write_all
 PIECE = 1 << 20
 """Bytes handed over at once."""
 _ZEROS = memoryview(bytes(PIECE))
+_AHEAD = 8 << 20
+"""Bytes written to a file before the disk is set to work on them."""
 
 
 class RawSource:
@@ -113,6 +115,7 @@ class RawSink:
         self._stream = stream
         self._size = size
         self._at = 0
+        self._started = 0
         try:
             stream.flush()
             self._fd = _descriptor(stream)
@@ -127,6 +130,11 @@ class RawSink:
                 while data:
                     count = os.pwrite(self._fd, data, offset)
                     offset, data = offset + count, data[count:]
+                if offset - self._started >= _AHEAD:
+                    # Linux starts to write such pages out, and keeps them until that is done. Left to itself it
+                    # waits for gigabytes of them, and the disk has nothing to do meanwhile.
+                    os.posix_fadvise(self._fd, self._started, offset - self._started, os.POSIX_FADV_DONTNEED)
+                    self._started = offset
             except OSError as error:
                 raise failed(error, "writing", self._stream) from None
             return

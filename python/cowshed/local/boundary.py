@@ -32,7 +32,7 @@ _OF_KIND: dict[str, tuple[type[CowshedError], str | None]] = {
     "no-space": (NoSpace, "make room, or remove images or snapshots"),
     "io": (IOFailure, None),
     "damaged": (StoreDamaged, "run `cowshed check` to see all that is wrong"),
-    "format": (UnsupportedFormat, "use a newer cowshed"),
+    "format": (UnsupportedFormat, None),
     "closed": (Closed, None),
     "failed": (IOFailure, "close the store and open it again; what was flushed is safe"),
 }
