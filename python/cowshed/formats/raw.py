@@ -131,8 +131,8 @@ class RawSink:
                     count = os.pwrite(self._fd, data, offset)
                     offset, data = offset + count, data[count:]
                 if offset - self._started >= _AHEAD:
-                    # Linux starts to write such pages out, and keeps them until that is done. Left to itself it
-                    # waits for gigabytes of them, and the disk has nothing to do meanwhile.
+                    # Linux starts to write such pages out, and keeps them until that is done. Left to
+                    # itself it waits for gigabytes of them, and the disk has nothing to do meanwhile.
                     os.posix_fadvise(self._fd, self._started, offset - self._started, os.POSIX_FADV_DONTNEED)
                     self._started = offset
             except OSError as error:
