@@ -122,6 +122,8 @@ def test_an_owned_store_names_its_owner(cowshed: Program) -> None:
         stderr=subprocess.PIPE,
         text=True,
         env=cowshed.environment,
+        # Whoever runs the tests in the background of a shell has it ignored, and hands that down.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert running.stdout
     assert running.stdout.readline()
