@@ -86,20 +86,20 @@ impl Disk {
         self.core.check_open()?;
         let len = buf.len() as u64;
         if len <= LEAF_BYTES - offset % LEAF_BYTES && offset <= MAX_DISK_SIZE {
-            return self.read_piece(offset..offset + len, buf);
+            return self.read_piece(&(offset..offset + len), buf);
         }
         // All of it, before any of it is read.
         self.check_range(offset, len)?;
         for piece in leaf_pieces(offset, len) {
             let out = &mut buf[(piece.start - offset) as usize..(piece.end - offset) as usize];
-            self.read_piece(piece, out)?;
+            self.read_piece(&piece, out)?;
         }
         Ok(())
     }
 
-    fn read_piece(&self, piece: Range<u64>, out: &mut [u8]) -> Result<()> {
+    fn read_piece(&self, piece: &Range<u64>, out: &mut [u8]) -> Result<()> {
         let _inside = self.core.grace.enter();
-        let Some(leaf) = self.leaf(&piece)? else {
+        let Some(leaf) = self.leaf(piece)? else {
             out.fill(0);
             return Ok(());
         };
@@ -351,6 +351,63 @@ impl Disk {
                 from = end;
             }
             self.core.limit_dirty()?;
+        }
+    }
+
+    /// Unmap the blocks of a range that hold nothing but zeros; how many that were.
+    pub fn sparsify(&self, offset: u64, len: u64) -> Result<u64> {
+        self.check_write(offset, len)?;
+        let end = offset + len;
+        let (mut from, mut unmapped) = (offset.div_ceil(BLOCK_SIZE), 0);
+        loop {
+            let (found, last) = {
+                let view = self.live.view.read();
+                view.check_writable(self.live.id)?;
+                let (size, root) = (view.row.size, view.row.root);
+                // The last block counts as whole when the disk ends in it.
+                let last = if end >= size { size.div_ceil(BLOCK_SIZE) } else { end / BLOCK_SIZE };
+                (next_mapped(&self.core.pages, root, LEVELS, 0, from, last)?, last)
+            };
+            let Some(found) = found else {
+                return Ok(unmapped);
+            };
+            from = ((found / FANOUT as u64 + 1) * FANOUT as u64).min(last);
+            unmapped += self.sparsify_piece(found, from)?;
+        }
+    }
+
+    /// The same for blocks of one leaf.
+    fn sparsify_piece(&self, first: u64, last: u64) -> Result<u64> {
+        // No one writes there meanwhile.
+        let _held = self.live.ranges.hold(first, last);
+        loop {
+            let (size, generation) = {
+                let view = self.live.view.read();
+                (view.row.size, view.generation)
+            };
+            let piece = first * BLOCK_SIZE..(last * BLOCK_SIZE).min(size);
+            if piece.is_empty() {
+                return Ok(0);
+            }
+            let mut bytes = vec![0; (piece.end - piece.start) as usize];
+            self.read_piece(&piece, &mut bytes)?;
+            let leaf = self.leaf(&piece)?;
+            let mapped =
+                |block: u64| leaf.as_ref().is_some_and(|leaf| !leaf.get(block as usize % FANOUT).is_none());
+            let zero = |(i, block): (usize, &[u8])| {
+                let block_no = first + i as u64;
+                (is_zero(block) && mapped(block_no)).then_some(block_no)
+            };
+            let zeros: Vec<u64> = bytes.chunks(BLOCK).enumerate().filter_map(zero).collect();
+            let runs = zeros.chunk_by(|a, b| a + 1 == *b);
+            // What was read may be gone when a rollback or resize has come: look again.
+            let mut unchanged = true;
+            for run in runs {
+                unchanged = unchanged && self.unmap(run[0], run[run.len() - 1] + 1, generation)?;
+            }
+            if unchanged {
+                return Ok(zeros.len() as u64);
+            }
         }
     }
 

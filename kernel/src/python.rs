@@ -418,6 +418,10 @@ impl PyDisk {
         Ok(py.detach(|| self.disk.discard(offset, length))?)
     }
 
+    fn sparsify(&self, py: Python<'_>, offset: u64, length: u64) -> PyResult<u64> {
+        Ok(py.detach(|| self.disk.sparsify(offset, length))? * BLOCK_SIZE)
+    }
+
     #[pyo3(signature = (offset, length, *, limit=4096))]
     fn extents(&self, py: Python<'_>, offset: u64, length: u64, limit: usize) -> PyResult<Vec<Extent>> {
         Ok(py.detach(|| self.disk.extents(offset, length, limit.max(1)))?)

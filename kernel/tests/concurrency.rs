@@ -78,6 +78,39 @@ fn a_snapshot_is_one_moment() {
     });
 }
 
+/// What is written while zeros are looked for is not taken for one of them.
+#[test]
+fn sparsifying_beside_writers() {
+    let kernel = Files::create().open(&quiet(64 << 20)).expect("a new store opens");
+    let head = kernel.create(2 * BLOCK_SIZE);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let disk = kernel.open(head);
+            while !done.load(SeqCst) {
+                disk.sparsify(0, 2 * BLOCK_SIZE).expect("it can be looked at");
+            }
+        });
+        let disk = kernel.open(head);
+        for round in 0..20_000u64 {
+            let at = round % 2 * BLOCK_SIZE;
+            // Data, and zeros in two pieces: so the block is mapped, and zero, and then it is not.
+            disk.write(at, &[1; BLOCK]).expect("it is there");
+            for half in [at, at + BLOCK_SIZE / 2] {
+                disk.write(half, &[0; BLOCK / 2]).expect("it is there");
+            }
+            disk.write(at + 8, &round.to_le_bytes()).expect("it is there");
+            let read = kernel.read(head, at + 8, 8);
+            if read != round.to_le_bytes() {
+                done.store(true, SeqCst);
+                panic!("what round {round} wrote is lost: {read:?}");
+            }
+        }
+        done.store(true, SeqCst);
+    });
+    kernel.assert_sound();
+}
+
 /// A store whose blocks file can be stopped in a call.
 fn gated() -> (Kernel, Arc<GateStorage>) {
     let files = Files::create();

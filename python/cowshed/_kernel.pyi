@@ -198,5 +198,7 @@ class Disk:
         """The range reads as zeros afterwards; whole blocks give their space back."""
     def write_zeroes(self, offset: int, length: int) -> None:
         """The same as `discard`: zeros take no space."""
+    def sparsify(self, offset: int, length: int) -> int:
+        """Unmap blocks of the range that hold nothing but zeros; returns how many bytes that gave back."""
     def extents(self, offset: int, length: int, *, limit: int = 4096) -> list[tuple[int, int, bool]]:
         """`(offset, length, mapped)` pieces that cover the range without gaps, at most about `limit`."""

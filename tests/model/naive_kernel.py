@@ -503,6 +503,21 @@ class NaiveDisk:
 
     write_zeroes = discard
 
+    def sparsify(self, offset: int, length: int) -> int:
+        with self.kernel.state.lock:
+            found = self._writable(offset, length)
+            end = offset + length
+            whole = [
+                block
+                for block, (_, data) in found.blocks.items()
+                if data == ZEROS
+                and offset <= block * BLOCK_SIZE
+                and (end >= found.size or (block + 1) * BLOCK_SIZE <= end)
+            ]
+            for block in whole:
+                del found.blocks[block]
+            return len(whole) * BLOCK_SIZE
+
     def extents(self, offset: int, length: int, *, limit: int = 4096) -> list[tuple[int, int, bool]]:
         with self.kernel.state.lock:
             found = self._range(offset, length)

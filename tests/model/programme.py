@@ -68,6 +68,7 @@ class Programme:
             (40, self._write),
             (10, self._zeros),
             (10, self._discard),
+            (3, self._sparsify),
             (3, self._create),
             (12, self._freeze),
             (8, self._derive),
@@ -142,6 +143,19 @@ class Programme:
 
     def _discard(self) -> None:
         self._clear("discard")
+
+    def _sparsify(self) -> None:
+        pair = self._pick(head=True)
+        if pair is None:
+            return
+        real, naive = self._disks(pair)
+        offset, length = self._range(naive.size)
+        for disk in (real, naive):
+            # In two pieces, so that a block of zeros is mapped still.
+            disk.write_zeroes(offset, length // 2)
+            disk.write(offset + length // 2, bytes(min(length - length // 2, 3 * BLOCK_SIZE)))
+        self.log.append(f"sparsify {pair.real} {offset}+{length}")
+        assert real.sparsify(offset, length) == naive.sparsify(offset, length)
 
     def _size(self) -> int:
         rng = self.rng

@@ -148,7 +148,17 @@ impl Arena {
             (89..92, _) => self.resize(&head, rng),
             (92..94, Some(frozen)) => self.diff(&frozen, rng),
             (94..96, _) => self.kernel.core().flush().expect("flushing is possible"),
+            _ if rng.below(4) == 0 => self.sparsify(&head, rng),
             _ => self.discard(&head, rng),
+        }
+    }
+
+    /// It changes nothing that can be read, whoever writes meanwhile.
+    fn sparsify(&self, head: &Head, rng: &mut Rng) {
+        let pieces = Arena::some_pieces(rng);
+        let (at, len) = (offset(pieces.start), pieces.len() as u64 * PIECE);
+        if let Err(error) = head.disk.sparsify(at, len) {
+            self.excuse(&error, &head.dropped, at + len);
         }
     }
 

@@ -130,6 +130,19 @@ impl Version {
         }
     }
 
+    /// Unmap whole blocks of zeros; how many.
+    pub fn sparsify(&mut self, offset: u64, len: u64, next_token: &mut u64) -> u64 {
+        let end = offset + len;
+        let (first, size) = (offset.div_ceil(BLOCK_SIZE), self.size);
+        let whole = |index: u64| index >= first && ((index + 1) * BLOCK_SIZE <= end || end >= size);
+        let zero = |block: &Mapped| block.data.iter().all(|byte| *byte == 0);
+        let mapped = self.blocks.range(first..end.div_ceil(BLOCK_SIZE).max(first));
+        let zeros: Vec<u64> =
+            mapped.filter(|(index, block)| whole(**index) && zero(block)).map(|(index, _)| *index).collect();
+        zeros.iter().for_each(|index| self.unmap(*index, next_token));
+        zeros.len() as u64
+    }
+
     pub fn read(&self, offset: u64, buf: &mut [u8]) {
         buf.fill(0);
         let end = offset + buf.len() as u64;

@@ -57,7 +57,8 @@ impl Programme {
     fn step(&mut self) {
         match self.rng.below(100) {
             0..34 => self.write(),
-            34..44 => self.discard(),
+            34..42 => self.discard(),
+            42..44 => self.sparsify(),
             44..77 => self.transact(),
             77..80 => self.refused(),
             80..88 => self.look(),
@@ -163,6 +164,28 @@ impl Programme {
         let disk = self.disk(id);
         disk.discard(offset, len).expect("the range can be discarded");
         self.oracle.change(id, |version, next_token| version.discard(offset, len, next_token));
+        compare::read(&disk, &self.oracle.versions[&id], offset, len.min(1 << 20) as usize);
+    }
+
+    /// Some blocks become zero in two steps, so that they are mapped still; then all that are zero go.
+    fn sparsify(&mut self) {
+        let heads = self.oracle.heads();
+        let Some(&id) = self.rng.pick(&heads) else { return };
+        let Some((offset, len)) = self.range(id) else { return };
+        let disk = self.disk(id);
+        let zeros = [0; BLOCK / 2];
+        let whole = offset.div_ceil(BLOCK_SIZE)..(offset + len) / BLOCK_SIZE;
+        for index in whole.take(5) {
+            for half in [index * BLOCK_SIZE, index * BLOCK_SIZE + BLOCK_SIZE / 2] {
+                disk.write(half, &zeros).expect("the range can be written");
+                self.oracle.change(id, |version, next_token| version.write(half, &zeros, next_token));
+            }
+        }
+        tell(|| format!("sparsify {id} at {offset}: {len} bytes"));
+        let unmapped = disk.sparsify(offset, len).expect("the range can be looked at");
+        let mut expected = 0;
+        self.oracle.change(id, |version, next_token| expected = version.sparsify(offset, len, next_token));
+        assert_eq!(unmapped, expected);
         compare::read(&disk, &self.oracle.versions[&id], offset, len.min(1 << 20) as usize);
     }
 
