@@ -64,6 +64,25 @@ class Busy(CowshedError):
     meaning = "It is protected or in use, and stays so until somebody changes that."
 
 
+class InGroup(CowshedError):
+    # rbd's own choice: it tells this from what is busy.
+    errno = _errno.EMLINK
+    http_status = 409
+    meaning = "The image belongs to a group, and must be taken out of it first."
+
+
+class NotPermitted(CowshedError):
+    errno = _errno.EPERM
+    http_status = 403
+    meaning = "Refused by a rule that an option can overrule: an image in the trash before its time is over."
+
+
+class QuotaExceeded(CowshedError):
+    errno = _errno.EDQUOT
+    http_status = 409
+    meaning = "A limit that was set is reached: an image's number of snapshots."
+
+
 class ReadOnly(CowshedError):
     errno = _errno.EROFS
     http_status = 403

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from types import TracebackType
+from typing import ParamSpec, TypeVar
 
 from cowshed._kernel import KernelError
 from cowshed.errors import (
@@ -20,6 +23,9 @@ from cowshed.errors import (
     StoreLocked,
     UnsupportedFormat,
 )
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _OF_KIND: dict[str, tuple[type[CowshedError], str | None]] = {
     "missing": (NotFound, None),
@@ -45,9 +51,19 @@ def translated(error: KernelError) -> CowshedError:
 
 
 class _Boundary:
-    """`with kernel_errors:` around calls of the kernel; without state, so one serves all threads."""
+    """`with kernel_errors:`, or `@kernel_errors`, around calls of the kernel; without state: one serves all
+    threads.
+    """
 
     __slots__ = ()
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        @wraps(function)
+        def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+            with self:
+                return function(*args, **kwargs)
+
+        return wrapper
 
     def __enter__(self) -> None:
         return None

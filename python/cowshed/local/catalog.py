@@ -30,6 +30,23 @@ class View:
     def get(self, key: bytes) -> bytes | None:
         return self.kernel.get(key)
 
+    def scan(self, prefix: bytes, *, after: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
+        """All keys with the prefix (behind `after`), in order, a page at a time."""
+        while True:
+            page = self.kernel.scan(prefix, after=after)
+            yield from page
+            if not page:
+                return
+            after = page[-1][0]
+
+    def place(self, pool: str, namespace: str) -> None:
+        """Raises NotFound unless the pool and the namespace exist."""
+        self.pool(pool)
+        if namespace and self.get(keys.namespace(pool, namespace)) is None:
+            raise NotFound(
+                f"no namespace {namespace!r} in pool {pool!r}", hint="`cowshed namespace ls` lists them"
+            )
+
     def pool(self, name: str) -> StoredPool:
         """Raises NotFound."""
         key = keys.pool(name)
@@ -42,7 +59,7 @@ class View:
         """Id and record. Raises NotFound for the pool or the image."""
         value = self.get(keys.name(spec.pool, spec.namespace, spec.image))
         if value is None:
-            self.pool(spec.pool)
+            self.place(spec.pool, spec.namespace)
             raise NotFound(f"no image {str(spec)!r}")
         image_id = value.decode(errors="replace")
         record = self.image_by_id(image_id)
@@ -130,15 +147,6 @@ class Catalog(View):
                     raise
                 if not change.overtaken():
                     raise
-
-    def scan(self, prefix: bytes, *, after: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
-        """All keys with the prefix (behind `after`), in order, a page at a time."""
-        while True:
-            page = self.kernel.scan(prefix, after=after)
-            yield from page
-            if not page:
-                return
-            after = page[-1][0]
 
     def snapshots(self, image_id: str, *, after: int = 0) -> Iterator[tuple[int, StoredSnapshot]]:
         """An image's snapshots in the order of their creation, those behind the id `after`."""

@@ -10,8 +10,9 @@ from cowshed.errors import Closed, InvalidArgument, ReadOnly
 from cowshed.local import images
 from cowshed.local.boundary import kernel_errors, translated
 from cowshed.local.catalog import Catalog
+from cowshed.local.clients import Clients
 from cowshed.store.interface import Image
-from cowshed.store.records import Extent
+from cowshed.store.records import Extent, Locker
 from cowshed.store.spec import ImageSpec, SnapSpec
 
 if TYPE_CHECKING:
@@ -21,10 +22,27 @@ if TYPE_CHECKING:
 class LocalImage(Image):
     """Reads and writes go straight to the kernel, which checks ranges and takes any thread."""
 
-    __slots__ = ("_catalog", "_disk", "_image_id", "_read_only", "_spec", "_version", "_written")
+    __slots__ = (
+        "_catalog",
+        "_clients",
+        "_cookie",
+        "_disk",
+        "_image_id",
+        "_owners",
+        "_read_only",
+        "_spec",
+        "_version",
+        "_written",
+    )
 
     def __init__(
-        self, catalog: Catalog, spec: ImageSpec | SnapSpec, image_id: str, version: int, read_only: bool
+        self,
+        catalog: Catalog,
+        spec: ImageSpec | SnapSpec,
+        image_id: str,
+        version: int,
+        read_only: bool,
+        clients: Clients | None = None,
     ) -> None:
         self._catalog = catalog
         self._spec = spec
@@ -33,6 +51,9 @@ class LocalImage(Image):
         self._read_only = read_only
         self._written = False
         self._disk: Disk | None = catalog.kernel.disk(version)
+        self._clients = None if read_only else clients
+        self._owners: dict[str, str] = self._clients.owners if self._clients else {}
+        self._cookie = self._clients.enter(image_id) if self._clients else ""
 
     def _open_disk(self) -> Disk:
         if self._disk is None:
@@ -46,6 +67,11 @@ class LocalImage(Image):
             raise ReadOnly(
                 f"{str(self._spec)!r} is open read-only",
                 hint="a snapshot cannot be written; clone it" if isinstance(self._spec, SnapSpec) else None,
+            )
+        if self._owners and self._owners.get(self._image_id, self._cookie) != self._cookie:
+            raise ReadOnly(
+                f"{str(self._spec)!r} cannot be written: another who has it open holds the exclusive lock",
+                hint="wait until it is let go",
             )
         self._written = True
         return disk
@@ -65,7 +91,11 @@ class LocalImage(Image):
 
     def close(self) -> None:
         disk, self._disk = self._disk, None
-        if disk is None or not self._written:
+        if disk is None:
+            return
+        if self._clients:
+            self._clients.leave(self._image_id, self._cookie)
+        if not self._written:
             return
         with kernel_errors:
             images.touch(self._catalog, self._image_id)
@@ -107,6 +137,36 @@ class LocalImage(Image):
         self._open_disk()
         with kernel_errors:
             self._catalog.kernel.flush()
+
+    @property
+    def is_lock_owner(self) -> bool:
+        self._open_disk()
+        return bool(self._cookie) and self._owners.get(self._image_id) == self._cookie
+
+    def lock_acquire(self) -> None:
+        self._lockable().acquire(self._image_id, self._cookie)
+
+    def lock_release(self) -> None:
+        self._lockable().release(self._image_id, self._cookie)
+
+    def lock_owner(self) -> Locker | None:
+        return self._lockable().owner(self._image_id)
+
+    def lock_break(self, cookie: str) -> None:
+        self._lockable().break_owner(self._image_id, cookie)
+
+    def _lockable(self) -> Clients:
+        self._open_disk()
+        if self._clients is None:
+            raise ReadOnly(f"{str(self._spec)!r} is open read-only, and has no exclusive lock")
+        with kernel_errors:
+            image = self._catalog.image_by_id(self._image_id)
+        if image is not None and "exclusive-lock" not in image.features:
+            raise InvalidArgument(
+                f"{str(self._spec)!r} does not have the feature exclusive-lock",
+                hint=f"`cowshed feature enable {self._spec} exclusive-lock`",
+            )
+        return self._clients
 
     def diff(
         self, from_snapshot: str | None = None, *, offset: int = 0, length: int | None = None

@@ -3,29 +3,45 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import TypedDict
 
 from cowshed._kernel import MAX_DISK_SIZE
-from cowshed.errors import AlreadyExists, InvalidArgument, NotEmpty, NotFound
+from cowshed.errors import AlreadyExists, InGroup, InvalidArgument, NotEmpty, NotFound
 from cowshed.local import keys
 from cowshed.local.catalog import Catalog, Change, View
 from cowshed.local.clock import now
-from cowshed.local.stored import Link, StoredImage, StoredTimes
+from cowshed.local.links import attach, detach
+from cowshed.local.settings import pool_default
+from cowshed.local.stored import Link, StoredGroup, StoredImage, StoredTimes
+from cowshed.store.features import check_new, parse_features
 from cowshed.store.records import ImageStat, ParentInfo
-from cowshed.store.spec import ImageSpec, SnapSpec
+from cowshed.store.spec import GroupSpec, ImageSpec, SnapSpec
 
 ORDERS = range(12, 26)
 """RBD's object sizes: 4 KiB to 32 MiB."""
 
 
-def create(catalog: Catalog, spec: ImageSpec, size: int, order: int) -> None:
+def create(
+    catalog: Catalog, spec: ImageSpec, size: int, order: int | None, features: Sequence[str] | None
+) -> None:
     check_size(size)
-    check_order(order)
+    if order is not None:
+        check_order(order)
+    wanted = None if features is None else check_new(features)
 
     def decide(change: Change) -> None:
         check_free(change, spec)
-        enlist(change, spec, change.transaction.create(size), order, None)
+        chosen = default_features(change, spec.pool) if wanted is None else wanted
+        enlist(
+            change,
+            spec,
+            change.transaction.create(size),
+            default_order(change, spec.pool) if order is None else order,
+            None,
+            features=chosen,
+        )
 
     catalog.change(decide)
 
@@ -45,25 +61,63 @@ def check_order(order: int) -> None:
         )
 
 
+def default_order(view: View, pool: str) -> int:
+    """The object order of new images of a pool."""
+    order = int(pool_default(view, pool, "rbd_default_order"))
+    check_order(order)
+    return order
+
+
+def default_features(view: View, pool: str) -> tuple[str, ...]:
+    """The features of new images of a pool."""
+    return check_new(parse_features(pool_default(view, pool, "rbd_default_features")))
+
+
 def check_free(change: Change, spec: ImageSpec) -> None:
     """Raises NotFound for the pool or the namespace, AlreadyExists for the image."""
-    change.pool(spec.pool)
-    if spec.namespace:
-        raise NotFound(f"no namespace {spec.namespace!r} in pool {spec.pool!r}")
+    change.place(spec.pool, spec.namespace)
     if change.get(keys.name(spec.pool, spec.namespace, spec.image)) is not None:
         raise AlreadyExists(f"image {str(spec)!r} exists already")
 
 
-def enlist(change: Change, spec: ImageSpec, head: int, order: int, parent: Link | None) -> None:
-    """Put the records of a new image, whose name is known to be free."""
+def enlist(
+    change: Change,
+    spec: ImageSpec,
+    head: int,
+    order: int,
+    parent: Link | None,
+    *,
+    features: tuple[str, ...],
+    snapshots: int = 0,
+) -> str:
+    """Put the records of a new image, whose name is known to be free; its id."""
     image_id = os.urandom(6).hex()
     while change.get(keys.image(image_id)) is not None:
         image_id = os.urandom(6).hex()
-    image = StoredImage(spec.pool, spec.namespace, spec.image, head, order, now(), parent=parent)
+    image = StoredImage(
+        spec.pool,
+        spec.namespace,
+        spec.image,
+        head,
+        order,
+        now(),
+        snapshots=snapshots,
+        parent=parent,
+        features=features,
+    )
     change.put(keys.name(spec.pool, spec.namespace, spec.image), image_id.encode())
     change.put(keys.image(image_id), image.encode())
     if parent:
-        change.put(keys.child(parent.image, parent.snapshot, image_id), b"")
+        attach(change, parent, image_id)
+    return image_id
+
+
+def find(catalog: Catalog, pool: str, namespace: str, image_id: str) -> ImageSpec:
+    catalog.place(pool, namespace)
+    image = catalog.image_by_id(image_id)
+    if image is None or image.trashed or (image.pool, image.namespace) != (pool, namespace):
+        raise NotFound(f"no image with the id {image_id!r} in {pool!r}")
+    return image.spec
 
 
 def names(catalog: Catalog, pool: str, namespace: str) -> Iterator[str]:
@@ -88,6 +142,7 @@ def stat(catalog: Catalog, spec: ImageSpec | SnapSpec) -> ImageStat:
             parent=parent_of(catalog, image.parent, snapshot.overlap),
             snapshot=snapshot.name,
             protected=snapshot.protected,
+            **_marks(catalog, image_id, image),
         )
     else:
         image_id, image = catalog.image(spec)
@@ -107,8 +162,36 @@ def stat(catalog: Catalog, spec: ImageSpec | SnapSpec) -> ImageStat:
             accessed=modified,
             modified=modified,
             parent=parent_of(catalog, image.parent, image.parent.overlap if image.parent else 0),
+            **_marks(catalog, image_id, image),
         )
     return described
+
+
+class _Marks(TypedDict):
+    features: tuple[str, ...]
+    op_features: tuple[str, ...]
+    group: str | None
+
+
+def _marks(catalog: Catalog, image_id: str, image: StoredImage) -> _Marks:
+    """What is said of an image besides."""
+    notes = []
+    if image.clones:
+        notes.append("clone-parent")
+    if image.parent and image.parent.format == 2:
+        notes.append("clone-child")
+    group = None
+    if image.group:
+        notes.append("group")
+        key = keys.group(image.group)
+        value = catalog.get(key)
+        if value is not None:
+            record = StoredGroup.decode(key, value)
+            group = str(GroupSpec(record.pool, record.namespace, record.name))
+    if image.clones and any(kept.namespace == "trash" for _, kept in catalog.snapshots(image_id)):
+        notes.append("snap-trash")
+    features = (*image.features, "operations") if notes else image.features
+    return {"features": features, "op_features": tuple(notes), "group": group}
 
 
 def parent_of(view: View, link: Link | None, overlap: int) -> ParentInfo | None:
@@ -167,20 +250,35 @@ def resized(image: StoredImage, size: int) -> StoredImage:
 def remove(catalog: Catalog, spec: ImageSpec) -> None:
     def decide(change: Change) -> None:
         image_id, image = change.image(spec)
-        if image.snapshots:
-            plural = "s" if image.snapshots > 1 else ""
-            raise NotEmpty(
-                f"image {str(spec)!r} has {image.snapshots} snapshot{plural}",
-                hint=f"`cowshed snap purge {spec}` removes them",
+        if image.group:
+            raise InGroup(
+                f"image {str(spec)!r} belongs to a group", hint="take it out: `cowshed group image rm`"
             )
         change.delete(keys.name(spec.pool, spec.namespace, spec.image))
-        change.delete(keys.image(image_id))
-        change.delete(keys.times(image_id))
-        if image.parent:
-            change.delete(keys.child(image.parent.image, image.parent.snapshot, image_id))
-        change.transaction.drop(image.head)
+        forget(change, image_id, image, repr(str(spec)))
 
     catalog.change(decide)
+
+
+def forget(change: Change, image_id: str, image: StoredImage, called: str) -> None:
+    """Drop an image with all its keys but the one that it is found by.
+
+    Raises NotEmpty for one with snapshots.
+    """
+    if image.snapshots:
+        plural = "s" if image.snapshots > 1 else ""
+        raise NotEmpty(
+            f"image {called} has {image.snapshots} snapshot{plural}",
+            hint=f"`cowshed snap purge {image.spec}` removes them" if not image.trashed else None,
+        )
+    change.delete(keys.image(image_id))
+    for key in (keys.times(image_id), keys.lock(image_id), keys.moving(image_id)):
+        change.delete(key)
+    for key, _ in change.scan(keys.metadata_of(image_id)):
+        change.delete(key)
+    if image.parent:
+        detach(change, image.parent, image_id)
+    change.transaction.drop(image.head)
 
 
 def touch(catalog: Catalog, image_id: str) -> None:

@@ -12,13 +12,22 @@ sorts as the listing does. Values are compact JSON but where said otherwise (`st
                                             image never competes with operations on it
     snap/<image id>/<snapshot id>           a snapshot; the id is its frozen version's, 16 hex digits
     snapname/<image id>/<snapshot>          the id of the snapshot of that name, 16 hex digits
-    child/<image id>/<snapshot id>/<child>  empty: image <child> was cloned from that snapshot
+    child/<image id>/<snapshot id>/<child>  image <child> was cloned from that snapshot: empty, or RBD's clone
+                                            format, `1` or `2`, where the clone holds the snapshot
+    namespace/<pool>/<namespace>            a namespace
+    trash/<pool>/<namespace>/<image id>     an image in the trash; it has no `name` key then
+    meta/<image id>/<key>                   image metadata, the value as it is; configuration as `conf_…`
+    config/<pool>/<key>                     a configuration key set for a pool, the value as it is
+    lock/<image id>                         an advisory lock and its holders
+    group/<pool>/<namespace>/<group>        the id of the group of that name, as it is
+    groups/<group id>                       a group: its names
+    member/<group id>/<image id>            empty: the image is in the group
+    groupsnap/<group id>/<id>               a snapshot of the group: its name, its members' snapshots
+    moving/<image id>                       the image is being moved: from where, to where
 
 A `child` key belongs to the child: it lives as long as the child's record names that parent, and so
 outlives a parent that is removed; such a link is no longer shown. Ids are never used again, so it can
 never point at something else.
-
-Taken for what is to come: `namespace/`, `trash/`, `group/`, `meta/`, `lock/`.
 """
 
 from __future__ import annotations
@@ -32,6 +41,16 @@ TIMES = b"times/"
 SNAPSHOTS = b"snap/"
 SNAPSHOT_NAMES = b"snapname/"
 CHILDREN = b"child/"
+NAMESPACES = b"namespace/"
+TRASH = b"trash/"
+METADATA = b"meta/"
+CONFIG = b"config/"
+LOCKS = b"lock/"
+GROUP_NAMES = b"group/"
+GROUPS = b"groups/"
+MEMBERS = b"member/"
+GROUP_SNAPSHOTS = b"groupsnap/"
+MOVING = b"moving/"
 
 
 def pool(name: str) -> bytes:
@@ -81,6 +100,84 @@ def children(image_id: str, snapshot_id: int) -> bytes:
 
 def child(image_id: str, snapshot_id: int, child_id: str) -> bytes:
     return f"child/{image_id}/{snapshot_id:016x}/{child_id}".encode()
+
+
+def namespaces(pool_name: str) -> bytes:
+    return f"namespace/{pool_name}/".encode()
+
+
+def namespace(pool_name: str, namespace_name: str) -> bytes:
+    return f"namespace/{pool_name}/{namespace_name}".encode()
+
+
+def trash_of_pool(pool_name: str) -> bytes:
+    """Prefix of the trash of a pool, in whatever namespace."""
+    return f"trash/{pool_name}/".encode()
+
+
+def trash(pool_name: str, namespace_name: str) -> bytes:
+    return f"trash/{pool_name}/{namespace_name}/".encode()
+
+
+def trashed(pool_name: str, namespace_name: str, image_id: str) -> bytes:
+    return f"trash/{pool_name}/{namespace_name}/{image_id}".encode()
+
+
+def metadata_of(image_id: str) -> bytes:
+    return f"meta/{image_id}/".encode()
+
+
+def metadata(image_id: str, key: str) -> bytes:
+    return f"meta/{image_id}/{key}".encode()
+
+
+def configs(pool_name: str) -> bytes:
+    return f"config/{pool_name}/".encode()
+
+
+def config(pool_name: str, key: str) -> bytes:
+    return f"config/{pool_name}/{key}".encode()
+
+
+def lock(image_id: str) -> bytes:
+    return f"lock/{image_id}".encode()
+
+
+def group_names_of_pool(pool_name: str) -> bytes:
+    """Prefix of all group names of a pool, in whatever namespace."""
+    return f"group/{pool_name}/".encode()
+
+
+def group_names(pool_name: str, namespace_name: str) -> bytes:
+    return f"group/{pool_name}/{namespace_name}/".encode()
+
+
+def group_name(pool_name: str, namespace_name: str, group: str) -> bytes:
+    return f"group/{pool_name}/{namespace_name}/{group}".encode()
+
+
+def group(group_id: str) -> bytes:
+    return f"groups/{group_id}".encode()
+
+
+def members(group_id: str) -> bytes:
+    return f"member/{group_id}/".encode()
+
+
+def member(group_id: str, image_id: str) -> bytes:
+    return f"member/{group_id}/{image_id}".encode()
+
+
+def group_snapshots(group_id: str) -> bytes:
+    return f"groupsnap/{group_id}/".encode()
+
+
+def group_snapshot(group_id: str, snapshot: str) -> bytes:
+    return f"groupsnap/{group_id}/{snapshot}".encode()
+
+
+def moving(image_id: str) -> bytes:
+    return f"moving/{image_id}".encode()
 
 
 def last(key: bytes) -> str:

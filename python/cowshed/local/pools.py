@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from cowshed.errors import AlreadyExists, NotEmpty
+from collections.abc import Iterable
+
+from cowshed.errors import AlreadyExists, Busy, InvalidArgument, NotEmpty
 from cowshed.local import keys
 from cowshed.local.catalog import Catalog, Change
 from cowshed.local.clock import now
-from cowshed.local.stored import StoredImage, StoredPool
+from cowshed.local.stored import StoredPool
 from cowshed.store.records import PoolInfo, PoolStats
 from cowshed.store.spec import check_name
 
@@ -38,9 +40,55 @@ def add_pool(change: Change, name: str) -> PoolInfo:
 def remove_pool(catalog: Catalog, name: str) -> None:
     def decide(change: Change) -> None:
         change.pool(name)
-        if catalog.kernel.scan(keys.names_of_pool(name), limit=1):
-            raise NotEmpty(f"pool {name!r} holds images", hint="remove them first; `cowshed ls` lists them")
+        for prefix, what, verb in (
+            (keys.names_of_pool(name), "images", "ls"),
+            (keys.trash_of_pool(name), "images in its trash", "trash ls"),
+            (keys.group_names_of_pool(name), "groups", "group ls"),
+        ):
+            if catalog.kernel.scan(prefix, limit=1):
+                raise NotEmpty(
+                    f"pool {name!r} holds {what}", hint=f"remove them first; `cowshed {verb}` lists them"
+                )
+        for prefix in (keys.namespaces(name), keys.configs(name)):
+            for key, _ in catalog.scan(prefix):
+                change.delete(key)
         change.delete(keys.pool(name))
+
+    # Alone, because the emptiness that the scan finds is not covered by any record.
+    with catalog.gate.alone():
+        catalog.change_within(decide)
+
+
+def namespaces(catalog: Catalog, pool: str) -> list[str]:
+    catalog.pool(pool)
+    return [keys.last(key) for key, _ in catalog.scan(keys.namespaces(pool))]
+
+
+def create_namespace(catalog: Catalog, pool: str, name: str) -> None:
+    check_name(name, "namespace")
+
+    def decide(change: Change) -> None:
+        change.pool(pool)
+        if change.get(keys.namespace(pool, name)) is not None:
+            raise AlreadyExists(f"namespace {name!r} exists already in pool {pool!r}")
+        change.put(keys.namespace(pool, name), b"")
+
+    catalog.change(decide)
+
+
+def remove_namespace(catalog: Catalog, pool: str, name: str) -> None:
+    def decide(change: Change) -> None:
+        if not name:
+            raise InvalidArgument("a pool's own namespace cannot be removed")
+        change.place(pool, name)
+        for prefix, what in (
+            (keys.names(pool, name), "images"),
+            (keys.trash(pool, name), "images in its trash"),
+            (keys.group_names(pool, name), "groups"),
+        ):
+            if catalog.kernel.scan(prefix, limit=1):
+                raise Busy(f"namespace {name!r} of pool {pool!r} holds {what}", hint="remove them first")
+        change.delete(keys.namespace(pool, name))
 
     # Alone, because the emptiness that the scan finds is not covered by any record.
     with catalog.gate.alone():
@@ -49,15 +97,17 @@ def remove_pool(catalog: Catalog, name: str) -> None:
 
 def pool_stats(catalog: Catalog, name: str) -> PoolStats:
     catalog.pool(name)
+    named = _counted(catalog, (value.decode() for _, value in catalog.scan(keys.names_of_pool(name))))
+    trashed = _counted(catalog, (keys.last(key) for key, _ in catalog.scan(keys.trash_of_pool(name))))
+    return PoolStats(name, *named, *trashed)
+
+
+def _counted(catalog: Catalog, image_ids: Iterable[str]) -> tuple[int, int, int]:
+    """How many images, what sizes they have together, how many snapshots."""
     images = provisioned = snapshots = 0
-    for image in images_of_pool(catalog, name):
-        images += 1
-        snapshots += image.snapshots
-        provisioned += catalog.kernel.version(image.head).size
-    return PoolStats(name, images, provisioned, snapshots)
-
-
-def images_of_pool(catalog: Catalog, name: str) -> list[StoredImage]:
-    """Records of a pool's images, in whatever namespace."""
-    ids = [value.decode() for _, value in catalog.scan(keys.names_of_pool(name))]
-    return [image for image in map(catalog.image_by_id, ids) if image is not None]
+    for image in map(catalog.image_by_id, image_ids):
+        if image is not None:
+            images += 1
+            snapshots += image.snapshots
+            provisioned += catalog.kernel.version(image.head).size
+    return images, provisioned, snapshots

@@ -2,28 +2,75 @@
 
 from __future__ import annotations
 
-from cowshed.errors import AlreadyExists, Busy, InvalidArgument
+import uuid
+
+from cowshed.errors import AlreadyExists, Busy, InvalidArgument, QuotaExceeded
 from cowshed.local import keys
 from cowshed.local.catalog import Catalog, Change
 from cowshed.local.clock import now
 from cowshed.local.images import resized
-from cowshed.local.stored import StoredImage, StoredSnapshot
+from cowshed.local.links import holders
+from cowshed.local.stored import StoredGroup, StoredGroupSnapshot, StoredImage, StoredSnapshot
 from cowshed.store.progress import Progress
 from cowshed.store.records import SnapshotInfo
-from cowshed.store.spec import ImageSpec, SnapSpec
+from cowshed.store.spec import GroupSpec, ImageSpec, SnapSpec
 
 _PURGE_AT_ONCE = 500
 """Snapshots removed in one transaction: bounds its memory, and is the grain of progress."""
 
 
-def snapshots(catalog: Catalog, spec: ImageSpec) -> list[SnapshotInfo]:
+def snapshots(catalog: Catalog, spec: ImageSpec, all_namespaces: bool) -> list[SnapshotInfo]:
     image_id, _ = catalog.image(spec)
-    return [_info(catalog, id_, snapshot) for id_, snapshot in catalog.snapshots(image_id)]
+    found = catalog.snapshots(image_id)
+    return [_info(catalog, id_, kept) for id_, kept in found if all_namespaces or kept.namespace == "user"]
 
 
 def _info(catalog: Catalog, snapshot_id: int, snapshot: StoredSnapshot) -> SnapshotInfo:
     size = catalog.kernel.version(snapshot_id).size
-    return SnapshotInfo(snapshot_id, snapshot.name, size, snapshot.protected, snapshot.created)
+    return SnapshotInfo(
+        snapshot_id,
+        snapshot.name,
+        size,
+        snapshot.protected,
+        snapshot.created,
+        namespace=snapshot.namespace,
+        original_name=snapshot.of if snapshot.namespace == "trash" else None,
+        group=_group_snapshot(catalog, snapshot),
+    )
+
+
+def _group_snapshot(catalog: Catalog, snapshot: StoredSnapshot) -> str | None:
+    """What the group's snapshot is called that this one is a part of."""
+    if snapshot.namespace != "group" or snapshot.of is None:
+        return None
+    group_id, _, part = snapshot.of.partition("/")
+    group_key, part_key = keys.group(group_id), keys.group_snapshot(group_id, part)
+    group, whole = catalog.get(group_key), catalog.get(part_key)
+    if group is None or whole is None:
+        return None
+    named = StoredGroup.decode(group_key, group)
+    spec = GroupSpec(named.pool, named.namespace, named.name)
+    return f"{spec}@{StoredGroupSnapshot.decode(part_key, whole).name}"
+
+
+def check_limit(image: StoredImage, called: str) -> None:
+    """Raises QuotaExceeded for an image that may have no more snapshots."""
+    if image.limit is not None and image.snapshots >= image.limit:
+        raise QuotaExceeded(
+            f"image {called!r} may have {image.limit} snapshots, and has {image.snapshots}",
+            hint="remove some, or `cowshed snap limit clear`",
+        )
+
+
+def set_limit(catalog: Catalog, spec: ImageSpec, limit: int | None) -> None:
+    if limit is not None and limit < 0:
+        raise InvalidArgument(f"a limit of {limit} snapshots is not possible")
+
+    def decide(change: Change) -> None:
+        image_id, image = change.image(spec)
+        change.put(keys.image(image_id), image.changed(limit=limit).encode())
+
+    catalog.change(decide)
 
 
 def create(catalog: Catalog, spec: SnapSpec) -> SnapshotInfo:
@@ -32,6 +79,7 @@ def create(catalog: Catalog, spec: SnapSpec) -> SnapshotInfo:
         # ids ascend in the order of creation.
         image_id, image = change.image(spec.image_spec)
         _check_free(change, image_id, spec)
+        check_limit(image, str(spec.image_spec))
         snapshot_id = change.transaction.freeze(image.head)
         snapshot = StoredSnapshot(spec.snapshot, now(), overlap=image.parent.overlap if image.parent else 0)
         change.put(keys.snapshot(image_id, snapshot_id), snapshot.encode())
@@ -52,16 +100,22 @@ def remove(catalog: Catalog, spec: SnapSpec) -> None:
         image_id, image, snapshot_id, snapshot = change.snapshot(spec)
         if snapshot.protected:
             raise Busy(f"snapshot {str(spec)!r} is protected", hint=f"`cowshed snap unprotect {spec}` first")
-        _forget(change, image_id, snapshot_id, snapshot)
-        change.put(keys.image(image_id), image.changed(snapshots=image.snapshots - 1).encode())
+        gone = _forget(change, image_id, snapshot_id, snapshot)
+        change.put(keys.image(image_id), image.changed(snapshots=image.snapshots - gone).encode())
 
     catalog.change(decide)
 
 
-def _forget(change: Change, image_id: str, snapshot_id: int, snapshot: StoredSnapshot) -> None:
-    change.delete(keys.snapshot(image_id, snapshot_id))
+def _forget(change: Change, image_id: str, snapshot_id: int, snapshot: StoredSnapshot) -> int:
+    """Drop a snapshot, or keep it out of sight for the clones that hold it; how many fewer there are."""
     change.delete(keys.snapshot_name(image_id, snapshot.name))
+    if any(format_ == 2 for _, format_ in holders(change, image_id, snapshot_id)):
+        kept = snapshot.changed(name=str(uuid.uuid4()), namespace="trash", of=snapshot.name)
+        change.put(keys.snapshot(image_id, snapshot_id), kept.encode())
+        return 0
+    change.delete(keys.snapshot(image_id, snapshot_id))
     change.transaction.drop(snapshot_id)
+    return 1
 
 
 def purge(catalog: Catalog, spec: ImageSpec, progress: Progress | None) -> int:
@@ -71,18 +125,20 @@ def purge(catalog: Catalog, spec: ImageSpec, progress: Progress | None) -> int:
 
     def decide(change: Change) -> tuple[int, int, list[str]]:
         image_id, image = change.image(spec)
-        count, last, kept = 0, after, []
+        count, gone, last, kept = 0, 0, after, []
         for snapshot_id, snapshot in catalog.snapshots(image_id, after=after):
             if count == _PURGE_AT_ONCE:
                 break
             last = snapshot_id
+            if snapshot.namespace != "user":
+                continue
             if snapshot.protected:
                 kept.append(snapshot.name)
             else:
-                _forget(change, image_id, snapshot_id, snapshot)
+                gone += _forget(change, image_id, snapshot_id, snapshot)
                 count += 1
         if count:
-            change.put(keys.image(image_id), image.changed(snapshots=image.snapshots - count).encode())
+            change.put(keys.image(image_id), image.changed(snapshots=image.snapshots - gone).encode())
         return count, last, kept
 
     while True:
@@ -131,6 +187,11 @@ def unprotect(catalog: Catalog, spec: SnapSpec) -> None:
         image_id, image, snapshot_id, snapshot = change.snapshot(spec)
         if not snapshot.protected:
             raise InvalidArgument(f"snapshot {str(spec)!r} is not protected")
+        if any(format_ == 1 for _, format_ in holders(change, image_id, snapshot_id)):
+            raise Busy(
+                f"snapshot {str(spec)!r} has clones of format 1",
+                hint=f"flatten or remove them; `cowshed children {spec}` lists them",
+            )
         _put(change, image_id, image, snapshot_id, snapshot.changed(protected=False))
 
     catalog.change(decide)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from cowshed._kernel import Kernel
-from cowshed.errors import Closed, UnsupportedFormat
-from cowshed.local import check, clones, images, keys, pools, snapshots, space
+from cowshed.errors import NotFound, UnsupportedFormat
+from cowshed.local import check, clones, copies, images, keys, pools, snapshots, space
+from cowshed.local import features as image_features
 from cowshed.local.boundary import kernel_errors
 from cowshed.local.catalog import Catalog, Change
+from cowshed.local.clients import Clients
+from cowshed.local.groups import LocalGroups
 from cowshed.local.image import LocalImage
+from cowshed.local.locks import LocalLocks
+from cowshed.local.migration import LocalMigration
+from cowshed.local.settings import LocalSettings
 from cowshed.local.stored import SCHEME_VERSION
+from cowshed.local.trash import LocalTrash
 from cowshed.store.interface import Image, Store
 from cowshed.store.progress import Progress
 from cowshed.store.records import (
@@ -25,7 +32,7 @@ from cowshed.store.records import (
 from cowshed.store.spec import DEFAULT_POOL, ImageSpec, SnapSpec, as_image, as_snapshot, as_spec
 
 
-class LocalStore(Store):
+class LocalStore(LocalTrash, LocalGroups, LocalSettings, LocalLocks, LocalMigration, Store):
     """Takes over an open kernel, and closes it with itself.
 
     A store without the package's keys is a new one (or its making was cut short): it gets them, and the
@@ -37,9 +44,10 @@ class LocalStore(Store):
         self._target = target
         self._closed = False
         self._opened_catalog = Catalog(kernel)
+        self._clients = Clients()
         with kernel_errors:
             scheme = kernel.get(keys.SCHEME)
-            if scheme is None:
+            if scheme in (None, b"1"):
                 self._opened_catalog.change(_furnish)
             elif scheme != str(SCHEME_VERSION).encode():
                 raise UnsupportedFormat(
@@ -57,12 +65,6 @@ class LocalStore(Store):
             self._closed = True
             with kernel_errors:
                 self._kernel.close()
-
-    @property
-    def _catalog(self) -> Catalog:
-        if self._closed:
-            raise Closed(f"the store {self._target!r} was closed")
-        return self._opened_catalog
 
     # --- pools
 
@@ -82,16 +84,35 @@ class LocalStore(Store):
         with kernel_errors:
             return pools.pool_stats(self._catalog, name)
 
+    def namespaces(self, pool: str) -> list[str]:
+        with kernel_errors:
+            return pools.namespaces(self._catalog, pool)
+
+    def create_namespace(self, pool: str, name: str) -> None:
+        with kernel_errors:
+            pools.create_namespace(self._catalog, pool, name)
+
+    def remove_namespace(self, pool: str, name: str) -> None:
+        with kernel_errors:
+            pools.remove_namespace(self._catalog, pool, name)
+
     # --- images
 
-    def create(self, spec: ImageSpec | str, size: int, *, order: int = 22) -> None:
+    def create(
+        self,
+        spec: ImageSpec | str,
+        size: int,
+        *,
+        order: int | None = None,
+        features: Sequence[str] | None = None,
+    ) -> None:
         with kernel_errors:
-            images.create(self._catalog, as_image(spec), size, order)
+            images.create(self._catalog, as_image(spec), size, order, features)
 
     def images(self, pool: str, namespace: str = "") -> Iterator[str]:
         catalog = self._catalog
         with kernel_errors:
-            catalog.pool(pool)
+            catalog.place(pool, namespace)
         return self._image_names(catalog, pool, namespace)
 
     def _image_names(self, catalog: Catalog, pool: str, namespace: str) -> Iterator[str]:
@@ -102,7 +123,13 @@ class LocalStore(Store):
         with kernel_errors:
             return images.stat(self._catalog, as_spec(spec))
 
-    def open(self, spec: ImageSpec | SnapSpec | str, *, read_only: bool = False) -> Image:
+    def find_image(self, pool: str, image_id: str, namespace: str = "") -> ImageSpec:
+        with kernel_errors:
+            return images.find(self._catalog, pool, namespace, image_id)
+
+    def open(
+        self, spec: ImageSpec | SnapSpec | str, *, read_only: bool = False, snapshot_id: int | None = None
+    ) -> Image:
         spec = as_spec(spec)
         catalog = self._catalog
         with kernel_errors:
@@ -110,7 +137,12 @@ class LocalStore(Store):
                 image_id, _, version, _ = catalog.snapshot(spec)
                 return LocalImage(catalog, spec, image_id, version, True)
             image_id, image = catalog.image(spec)
-            return LocalImage(catalog, spec, image_id, image.head, read_only)
+            if snapshot_id is not None:
+                snapshot = catalog.snapshot_by_id(image_id, snapshot_id)
+                if snapshot is None:
+                    raise NotFound(f"image {str(spec)!r} has no snapshot with the id {snapshot_id}")
+                return LocalImage(catalog, spec.at(snapshot.name), image_id, snapshot_id, True)
+            return LocalImage(catalog, spec, image_id, image.head, read_only, self._clients)
 
     def rename(self, spec: ImageSpec | str, new: ImageSpec | str) -> None:
         with kernel_errors:
@@ -125,11 +157,50 @@ class LocalStore(Store):
             images.remove(self._catalog, as_image(spec))
             self._reclaim_if_shown(progress)
 
+    def copy(
+        self,
+        source: ImageSpec | SnapSpec | str,
+        copy: ImageSpec | str,
+        *,
+        order: int | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        with kernel_errors:
+            copies.copy(self._catalog, as_spec(source), as_image(copy), order, progress)
+
+    def deep_copy(
+        self,
+        source: ImageSpec | SnapSpec | str,
+        copy: ImageSpec | str,
+        *,
+        order: int | None = None,
+        flatten: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
+        with kernel_errors:
+            copies.deep_copy(self._catalog, as_spec(source), as_image(copy), order, flatten, progress)
+
+    def sparsify(self, spec: ImageSpec | str, *, progress: Progress | None = None) -> int:
+        with kernel_errors:
+            return copies.sparsify(self._catalog, as_image(spec), progress)
+
+    def update_features(self, spec: ImageSpec | str, features: Sequence[str], enabled: bool) -> None:
+        with kernel_errors:
+            image_features.update(self._catalog, as_image(spec), features, enabled)
+
     # --- snapshots
 
-    def snapshots(self, spec: ImageSpec | str) -> list[SnapshotInfo]:
+    def snapshots(self, spec: ImageSpec | str, *, all_namespaces: bool = False) -> list[SnapshotInfo]:
         with kernel_errors:
-            return snapshots.snapshots(self._catalog, as_image(spec))
+            return snapshots.snapshots(self._catalog, as_image(spec), all_namespaces)
+
+    def snapshot_limit(self, spec: ImageSpec | str) -> int | None:
+        with kernel_errors:
+            return self._catalog.image(as_image(spec))[1].limit
+
+    def set_snapshot_limit(self, spec: ImageSpec | str, limit: int | None) -> None:
+        with kernel_errors:
+            snapshots.set_limit(self._catalog, as_image(spec), limit)
 
     def create_snapshot(self, spec: SnapSpec | str) -> SnapshotInfo:
         with kernel_errors:
@@ -166,9 +237,21 @@ class LocalStore(Store):
 
     # --- clones
 
-    def clone(self, parent: SnapSpec | str, child: ImageSpec | str, *, order: int | None = None) -> None:
+    def clone(
+        self,
+        parent: SnapSpec | str,
+        child: ImageSpec | str,
+        *,
+        order: int | None = None,
+        features: Sequence[str] | None = None,
+        clone_format: int | None = None,
+    ) -> None:
         with kernel_errors:
-            clones.clone(self._catalog, as_snapshot(parent), as_image(child), order)
+            clones.clone(self._catalog, as_snapshot(parent), as_image(child), order, features, clone_format)
+
+    def descendants(self, spec: ImageSpec | SnapSpec | str) -> list[ChildInfo]:
+        with kernel_errors:
+            return clones.descendants(self._catalog, as_spec(spec))
 
     def children(self, spec: ImageSpec | SnapSpec | str) -> list[ChildInfo]:
         with kernel_errors:
@@ -205,6 +288,7 @@ class LocalStore(Store):
 
 
 def _furnish(change: Change) -> None:
+    """Mark the store, and give a new one its pool."""
     if change.get(keys.SCHEME) is None:
-        change.put(keys.SCHEME, str(SCHEME_VERSION).encode())
         pools.add_pool(change, DEFAULT_POOL)
+    change.put(keys.SCHEME, str(SCHEME_VERSION).encode())

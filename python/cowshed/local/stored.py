@@ -7,9 +7,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from cowshed.errors import StoreDamaged
+from cowshed.store.records import FEATURES
+from cowshed.store.spec import ImageSpec
 
-SCHEME_VERSION = 1
-"""Of keys and values together; a store with a higher one is not touched."""
+SCHEME_VERSION = 2
+"""Of keys and values together; a store with a higher one is not touched.
+
+Version 1 lacked what came with namespaces, trash, groups and the rest. What it has means the same, so that a
+store of it only needs to be marked.
+"""
 
 
 class _Stored:
@@ -53,6 +59,8 @@ class Link:
     image: str
     snapshot: int
     overlap: int
+    format: int = 0
+    """1 or 2: the clone holds the snapshot as RBD's clones of that format do; 0: it does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +80,15 @@ class StoredImage(_Stored):
     Who requires this record therefore requires all of them, and need not require each.
     """
     parent: Link | None = None
+    features: tuple[str, ...] = FEATURES
+    limit: int | None = None
+    """Of the number of snapshots."""
+    group: str | None = None
+    """The id of the group that it belongs to."""
+    trashed: bool = False
+    """It is in the trash: its names are those that it had."""
+    clones: int = 0
+    """How many clones of format 2 hold snapshots of it."""
 
     def encode(self) -> bytes:
         fields: dict[str, Any] = {"pool": self.pool}
@@ -83,13 +100,35 @@ class StoredImage(_Stored):
         if self.revision:
             fields["revision"] = self.revision
         if self.parent:
-            fields["parent"] = [self.parent.image, self.parent.snapshot, self.parent.overlap]
+            link = self.parent
+            held = [link.format] if link.format else []
+            fields["parent"] = [link.image, link.snapshot, link.overlap, *held]
+        if self.features != FEATURES:
+            fields["features"] = list(self.features)
+        if self.limit is not None:
+            fields["limit"] = self.limit
+        if self.group:
+            fields["group"] = self.group
+        if self.trashed:
+            fields["trashed"] = True
+        if self.clones:
+            fields["clones"] = self.clones
         return _compact(fields)
 
     @classmethod
     def _from(cls, fields: dict[str, Any]) -> Self:
         parent = fields.pop("parent", None)
-        return cls(namespace=fields.pop("namespace", ""), parent=Link(*parent) if parent else None, **fields)
+        return cls(
+            namespace=fields.pop("namespace", ""),
+            parent=Link(*parent) if parent else None,
+            features=tuple(fields.pop("features", FEATURES)),
+            **fields,
+        )
+
+    @property
+    def spec(self) -> ImageSpec:
+        """What it is called; in the trash: what it was called."""
+        return ImageSpec(self.pool, self.namespace, self.name)
 
     def changed(self, **fields: Any) -> Self:
         """With these fields changed, and the next revision."""
@@ -103,6 +142,14 @@ class StoredSnapshot(_Stored):
     protected: bool = False
     overlap: int = 0
     """The image's overlap with its parent when the snapshot was made."""
+    namespace: str = "user"
+    """`group`: a part of a group's snapshot; `trash`: removed, but held by clones. Both have no `snapname`
+    key.
+    """
+    of: str | None = None
+    """In `group`: the ids of the group and of its snapshot, with a `/` between. In `trash`: the name that it
+    had.
+    """
 
     def encode(self) -> bytes:
         fields: dict[str, Any] = {"name": self.name, "created": self.created}
@@ -110,11 +157,93 @@ class StoredSnapshot(_Stored):
             fields["protected"] = True
         if self.overlap:
             fields["overlap"] = self.overlap
+        if self.namespace != "user":
+            fields["namespace"] = self.namespace
+        if self.of is not None:
+            fields["of"] = self.of
         return _compact(fields)
 
     def changed(self, **fields: Any) -> Self:
         """With these fields changed."""
         return replace(self, **fields)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTrash(_Stored):
+    deleted: float
+    until: float
+    source: str = "USER"
+
+    def encode(self) -> bytes:
+        return _compact({"deleted": self.deleted, "until": self.until, "source": self.source})
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLock(_Stored):
+    exclusive: bool
+    tag: str
+    lockers: tuple[tuple[str, str, str], ...]
+    """Client, cookie and address of each; one at least."""
+
+    def encode(self) -> bytes:
+        return _compact({"exclusive": self.exclusive, "tag": self.tag, "lockers": self.lockers})
+
+    @classmethod
+    def _from(cls, fields: dict[str, Any]) -> Self:
+        lockers = tuple((str(a), str(b), str(c)) for a, b, c in fields.pop("lockers"))
+        return cls(lockers=lockers, **fields)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredGroup(_Stored):
+    pool: str
+    namespace: str
+    name: str
+    created: float
+    revision: int = 0
+    """Grows with every change of the group's keys, as an image's."""
+
+    def encode(self) -> bytes:
+        return _compact({name: getattr(self, name) for name in self.__slots__})
+
+    def changed(self, **fields: Any) -> Self:
+        """With these fields changed, and the next revision."""
+        return replace(self, revision=self.revision + 1, **fields)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredGroupSnapshot(_Stored):
+    name: str
+    created: float
+    members: tuple[tuple[str, int], ...]
+    """Image id and snapshot id of each."""
+
+    def encode(self) -> bytes:
+        return _compact({"name": self.name, "created": self.created, "members": self.members})
+
+    @classmethod
+    def _from(cls, fields: dict[str, Any]) -> Self:
+        members = tuple((str(image), int(snapshot)) for image, snapshot in fields.pop("members"))
+        return cls(members=members, **fields)
+
+    def changed(self, **fields: Any) -> Self:
+        """With these fields changed."""
+        return replace(self, **fields)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMove(_Stored):
+    source: tuple[str, str, str]
+    """Pool, namespace and name that it had."""
+    executed: bool = False
+
+    def encode(self) -> bytes:
+        return _compact({"source": self.source, "executed": self.executed})
+
+    @classmethod
+    def _from(cls, fields: dict[str, Any]) -> Self:
+        pool, namespace, name = fields.pop("source")
+        return cls(source=(str(pool), str(namespace), str(name)), **fields)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-FEATURES = ("layering", "object-map", "fast-diff", "deep-flatten")
-"""RBD's names for what every image here can do: clones, exact and cheap diffs, flatten with snapshots."""
+FEATURES = ("layering", "exclusive-lock", "object-map", "fast-diff", "deep-flatten")
+"""What an image has by default, in RBD's names and order; RBD's own default, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,7 @@ class ImageStat:
     order: int
     """log2 of RBD's object size: kept and reported, of no meaning to the store."""
     snapshot_count: int
+    """Those in the user's namespace and in others."""
     created: float
     accessed: float
     """As far as is known: reads need leave no mark."""
@@ -75,7 +76,11 @@ class ImageStat:
     format: int = 2
     features: tuple[str, ...] = FEATURES
     op_features: tuple[str, ...] = ()
+    """What RBD would note: `clone-parent`, `clone-child`, `snap-trash`, `group`."""
     flags: tuple[str, ...] = ()
+    """RBD's `object map invalid` and the like; never any."""
+    group: str | None = None
+    """The group that it belongs to, as `pool/[namespace/]group`."""
 
     @property
     def object_size(self) -> int:
@@ -97,9 +102,17 @@ class SnapshotInfo:
 
     id: int
     name: str
+    """In the namespaces `group` and `trash`: a name of no meaning, as RBD gives them."""
     size: int
     protected: bool
     created: float
+    namespace: str = "user"
+    """`user`; `group`: a part of a group's snapshot; `trash`: removed, but kept for clones of RBD's format 2.
+    """
+    original_name: str | None = None
+    """In the namespace `trash`: what it was called."""
+    group: str | None = None
+    """In the namespace `group`: the group's snapshot, as `pool/[namespace/]group@snapshot`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +124,100 @@ class ChildInfo:
     image: str
     id: str
     snapshot: str
+    trash: bool = False
+    """Whether the clone is in the trash."""
+    clone_format: int | None = None
+    """1 or 2 for a clone that holds its parent as RBD's do."""
 
     def __str__(self) -> str:
         return f"{self.pool}/{self.namespace}/{self.image}" if self.namespace else f"{self.pool}/{self.image}"
+
+
+@dataclass(frozen=True, slots=True)
+class TrashInfo:
+    """An image in the trash."""
+
+    id: str
+    name: str
+    """What it was called."""
+    source: str
+    """Who moved it there: `USER`, or `USER_PARENT` for a parent that only its clones keep."""
+    deleted: float
+    deferred_until: float
+    """Until then it is only removed by force."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigOption:
+    """A configuration key of RBD's, with the value that holds."""
+
+    name: str
+    value: str
+    source: str
+    """Where it was set: `config` (nowhere: the default), `pool` or `image`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Locker:
+    """Who holds a lock."""
+
+    client: str
+    cookie: str
+    address: str
+    """`host:0/pid`, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class LockInfo:
+    """An advisory lock and its holders: one, or with a `tag` several."""
+
+    exclusive: bool
+    tag: str
+    lockers: tuple[Locker, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Watcher:
+    """Who has an image open for writing."""
+
+    client: str
+    cookie: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSnapshotInfo:
+    """A snapshot of all members of a group."""
+
+    id: str
+    name: str
+    created: float
+    members: tuple[tuple[str, int], ...]
+    """Image id and snapshot id of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupInfo:
+    """A group of images."""
+
+    id: str
+    name: str
+    images: tuple[str, ...]
+    """Its members' specs as `pool/[namespace/]image`, ascending."""
+    snapshots: tuple[GroupSnapshotInfo, ...]
+    """In the order of creation."""
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationInfo:
+    """A move of an image that is under way."""
+
+    source: str
+    """The old spec, as `pool/[namespace/]image`."""
+    target: str
+    image_id: str
+    state: str
+    """`prepared` or `executed`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,34 @@ class SnapSpec:
         return f"{self.image_spec}@{self.snapshot}"
 
 
+@dataclass(frozen=True, slots=True)
+class GroupSpec:
+    """The name of a group of images; checked when made."""
+
+    pool: str
+    namespace: str
+    group: str
+
+    def __post_init__(self) -> None:
+        check_name(self.pool, "pool")
+        if self.namespace:
+            check_name(self.namespace, "namespace")
+        check_name(self.group, "group")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises InvalidArgument for what is no group spec, one with a snapshot included."""
+        head, snapshot = _split_snapshot(text)
+        if snapshot is not None:
+            raise InvalidArgument(
+                f"{text!r} names a snapshot where a group is meant", hint="leave out the @ part"
+            )
+        return cls(*_split_image(head, text))
+
+    def __str__(self) -> str:
+        return f"{self.pool}/{self.namespace}/{self.group}" if self.namespace else f"{self.pool}/{self.group}"
+
+
 def parse_spec(text: str) -> ImageSpec | SnapSpec:
     """An image or a snapshot, whichever the text names. Raises InvalidArgument."""
     return SnapSpec.parse(text) if "@" in text else ImageSpec.parse(text)
@@ -109,6 +137,11 @@ def as_image(spec: ImageSpec | str) -> ImageSpec:
 def as_snapshot(spec: SnapSpec | str) -> SnapSpec:
     """The spec itself, or its text parsed."""
     return SnapSpec.parse(spec) if isinstance(spec, str) else spec
+
+
+def as_group(spec: GroupSpec | str) -> GroupSpec:
+    """The spec itself, or its text parsed."""
+    return GroupSpec.parse(spec) if isinstance(spec, str) else spec
 
 
 def as_spec(spec: ImageSpec | SnapSpec | str) -> ImageSpec | SnapSpec:

@@ -1,0 +1,19 @@
+"""Features of images: kept and reported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cowshed.local import keys
+from cowshed.local.catalog import Catalog, Change
+from cowshed.store.features import switched
+from cowshed.store.spec import ImageSpec
+
+
+def update(catalog: Catalog, spec: ImageSpec, features: Sequence[str], enabled: bool) -> None:
+    def decide(change: Change) -> None:
+        image_id, image = change.image(spec)
+        after = switched(image.features, features, enabled)
+        change.put(keys.image(image_id), image.changed(features=after).encode())
+
+    catalog.change(decide)
