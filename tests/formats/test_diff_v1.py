@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cowshed.errors import FormatError, NoSpace
-from cowshed.formats.diff_v1 import BANNER, PIECE, Data, Header, Reader, Writer, Zeros
+from cowshed.formats.diff import BANNERS, PIECE, Data, Header, Reader, Writer, Zeros
 
 GOLDEN = (
     b"rbd diff v1\n"
@@ -23,6 +23,7 @@ GOLDEN = (
     b"z\x00\x00\x08\x00\x00\x00\x00\x00\x00\x10\x00\x00\x00\x00\x00\x00"
     b"e"
 )
+BANNER = BANNERS[1]
 HEAD = BANNER + b"s" + (1 << 20).to_bytes(8, "little")
 
 
@@ -97,8 +98,8 @@ def test_long_records_come_in_pieces() -> None:
     [
         (b"", "ends within the banner"),
         (b"rbd diff v1", "ends within the banner"),
-        (b"rbd diff v2\n" + b"e", "is no rbd diff v1"),
-        (b"QFI\xfb" + bytes(100), "is no rbd diff v1"),
+        (b"rbd diff v3\n" + b"e", "is no rbd diff v1 or v2"),
+        (b"QFI\xfb" + bytes(100), "is no rbd diff v1 or v2"),
         (BANNER, "ends within the header"),
         (BANNER + b"e", "does not say how large"),
         (BANNER + b"w", "does not say how large"),

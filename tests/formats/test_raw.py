@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from cowshed.errors import FormatError, NoSpace
-from cowshed.formats.raw import PIECE, RawSink, RawSource
+from cowshed.formats.raw import RawSink, RawSource
+from cowshed.formats.source import PIECE
 
 RING = 4
 

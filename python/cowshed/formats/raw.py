@@ -10,10 +10,9 @@ from collections.abc import Generator, Iterator
 from typing import BinaryIO
 
 from cowshed.errors import FormatError
+from cowshed.formats.source import PIECE
 from cowshed.formats.streams import failed, name_of, read_up_to, write_all
 
-PIECE = 1 << 20
-"""Bytes handed over at once."""
 _ZEROS = memoryview(bytes(PIECE))
 _AHEAD = 8 << 20
 """Bytes written to a file before the disk is set to work on them."""

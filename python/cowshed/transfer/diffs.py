@@ -1,20 +1,18 @@
-"""Differential backups in and out of a store, in rbd diff v1."""
+"""Differential backups in and out of a store, and merged: rbd's diffs."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import closing
 from typing import BinaryIO
 
 from cowshed.errors import AlreadyExists, InvalidArgument
-from cowshed.formats.diff_v1 import PIECE, Data, Header, Reader, Writer, Zeros
-from cowshed.formats.streams import failed
-from cowshed.store.interface import Image, Store
+from cowshed.formats.diff import Data, Header, Reader, Writer
+from cowshed.formats.merge import merged, merged_header
+from cowshed.formats.streams import length_of, settle
+from cowshed.store.image import Image
+from cowshed.store.interface import Store
 from cowshed.store.progress import Progress
-from cowshed.store.records import Extent
 from cowshed.store.spec import ImageSpec, SnapSpec, as_image
-from cowshed.transfer.ahead import DEPTH, ahead
+from cowshed.transfer.records import apply_records, take_snapshot, write_records
 from cowshed.transfer.scratch import scratch_name
 
 
@@ -30,54 +28,20 @@ def export_diff(
     extents = image.diff(from_snapshot)
     end_snapshot = image.spec.snapshot if isinstance(image.spec, SnapSpec) else None
     writer = Writer(stream, Header(from_snapshot, end_snapshot, size))
-    with closing(ahead(_content(image, extents))) as pieces:
-        for extent, data in pieces:
-            if data is None:
-                writer.zeros(extent.offset, extent.length)
-            else:
-                writer.data(extent.offset, data)
-            if progress:
-                progress(extent.end, size)
-    writer.end()
-    _settle(stream)
-    if progress:
-        progress(size, size)
 
+    def reached(offset: int) -> None:
+        if progress:
+            progress(offset, size)
 
-def _content(image: Image, extents: Iterator[Extent]) -> Iterator[tuple[Extent, memoryview | None]]:
-    """Extents of PIECE at most with their data (None: zeros), which stays until DEPTH - 1 more were taken."""
-    buffers = [memoryview(bytearray(PIECE)) for _ in range(DEPTH)]
-    turn = 0
-    for extent in extents:
-        if not extent.exists:
-            yield extent, None
-            continue
-        for offset in range(extent.offset, extent.end, PIECE):
-            piece = Extent(offset, min(PIECE, extent.end - offset), True)
-            buffer = buffers[turn % DEPTH][: piece.length]
-            turn += 1
-            image.read_into(offset, buffer)
-            yield piece, buffer
-
-
-def _settle(stream: BinaryIO) -> None:
-    """Bring it to the disk where there is one behind it."""
-    try:
-        stream.flush()
-        os.fsync(stream.fileno())
-    except OSError as error:
-        import errno
-        import io
-
-        # A pipe or terminal cannot be synced, and BytesIO has nothing to sync.
-        if not isinstance(error, io.UnsupportedOperation) and error.errno not in (errno.EINVAL, errno.EROFS):
-            raise failed(error, "writing", stream) from None
+    write_records(image, extents, writer, reached)
+    settle(stream)
+    reached(size)
 
 
 def import_diff(
     store: Store, spec: ImageSpec | str, stream: BinaryIO, *, progress: Progress | None = None
 ) -> None:
-    """Apply a diff to an image: its content, its size, and the end snapshot that it names.
+    """Apply a diff of version 1 or 2 to an image: its content, its size, and the end snapshot it names.
 
     As with RBD, the start snapshot must exist, the end snapshot must not, and it is the head that is
     changed: it should still be as the start snapshot is. Unlike RBD, a stream that breaks off leaves the
@@ -88,16 +52,22 @@ def import_diff(
     snapshot), AlreadyExists (the end snapshot), FormatError, NotFound, NoSpace, IOFailure.
     """
     spec = as_image(spec)
+    total = length_of(stream)
     reader = Reader(stream)  # type: ignore[arg-type]  # every binary stream has readinto
     header = reader.header
     _check(store, spec, header)
-    total = _length(stream)
     before = spec.at(scratch_name("", "importing-diff"))
     store.create_snapshot(before)
+
+    def read_on() -> None:
+        if progress:
+            progress(min(reader.consumed, total) if total else reader.consumed, total)
+
     try:
-        _apply(store, spec, reader, total, progress)
+        apply_records(store, spec, reader, pipe=not total, after_each=read_on)
+        reader.expect_end()
         if header.to_snapshot is not None:
-            store.create_snapshot(spec.at(header.to_snapshot))
+            take_snapshot(store, spec.at(header.to_snapshot), header.protected)
     except BaseException:
         store.rollback(before)
         store.remove_snapshot(before)
@@ -122,31 +92,30 @@ def _check(store: Store, spec: ImageSpec, header: Header) -> None:
         spec.at(header.to_snapshot)  # raises InvalidArgument for what cannot be a snapshot's name
 
 
-def _apply(store: Store, spec: ImageSpec, reader: Reader, total: int, progress: Progress | None) -> None:
-    store.resize(spec, reader.header.size, allow_shrink=True)
-    with (
-        closing(ahead(reader.records()) if total else reader.records()) as records,
-        store.open(spec) as image,
-    ):
-        for record in records:
-            match record:
-                case Data():
-                    image.write(record.offset, record.data)
-                case Zeros():
-                    image.write_zeroes(record.offset, record.length)
-            if progress:
-                progress(min(reader.consumed, total) if total else reader.consumed, total)
-    reader.expect_end()
+def merge_diff(
+    first: BinaryIO, second: BinaryIO, stream: BinaryIO, *, progress: Progress | None = None
+) -> None:
+    """Write, as a diff of version 1, what two diffs do one behind the other, as `rbd merge-diff` does.
 
-
-def _length(stream: BinaryIO) -> int:
-    """Bytes in a file from its start; 0 for a pipe."""
-    try:
-        if not stream.seekable():
-            return 0
-        at = stream.tell()
-        end = stream.seek(0, os.SEEK_END)
-        stream.seek(at)
-        return end
-    except OSError as error:
-        raise failed(error, "reading", stream) from None
+    Both are read once, from start to end, so that both may be pipes. A file is durable when this returns.
+    Progress counts bytes of both (of a pipe, the total is unknown). Raises FormatError, also for records that
+    do not ascend; InvalidArgument if the second does not start where the first ends; NoSpace, Disconnected,
+    IOFailure.
+    """
+    lengths = length_of(first), length_of(second)
+    total = sum(lengths) if all(lengths) else 0
+    older, newer = Reader(first), Reader(second)  # type: ignore[arg-type]  # every binary stream has readinto
+    writer = Writer(stream, merged_header(older, newer))
+    for record in merged(older, newer):
+        if isinstance(record, Data):
+            writer.data(record.offset, record.data)
+        else:
+            writer.zeros(record.offset, record.length)
+        if progress:
+            progress(older.consumed + newer.consumed, total)
+    older.expect_end()
+    newer.expect_end()
+    writer.end()
+    settle(stream)
+    if progress:
+        progress(older.consumed + newer.consumed, older.consumed + newer.consumed)
