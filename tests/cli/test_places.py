@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from cowshed.cli.places import PathPlace, Place, PoolPlace, fill, image, image_or_snapshot, snapshot
+from cowshed.cli.places import (
+    GroupPlace,
+    PathPlace,
+    Place,
+    PoolPlace,
+    RoomPlace,
+    TextPlace,
+    fill,
+    image,
+    image_or_snapshot,
+    snapshot,
+)
 from cowshed.errors import InvalidArgument
 
 SNAP = (snapshot(),)
@@ -17,6 +31,11 @@ MOVE = (image(), image("new", side="dest", pool_of="spec"))
 EXPORT = (image_or_snapshot(), PathPlace())
 IMPORT = (PathPlace(), image(optional=True, also="dest"))
 LIST = (PoolPlace(default="rbd"),)
+ROOM = (RoomPlace(),)
+SPACE = (RoomPlace(needs_namespace=True),)
+GROUP = (GroupPlace(),)
+MEMBER = (GroupPlace("group", side="group"), image(side="image"))
+META = (image(), TextPlace("key"), TextPlace("value"))
 
 
 def filled(places: tuple[Place, ...], words: str, **flags: str) -> dict[str, Any]:
@@ -48,6 +67,20 @@ def filled(places: tuple[Place, ...], words: str, **flags: str) -> dict[str, Any
         (CLONE, "b", {"image": "a", "snap": "s"}, {"spec": "rbd/a@s", "child": "rbd/b"}),
         (MOVE, "p/a b", {}, {"spec": "p/a", "new": "p/b"}),
         (MOVE, "p/a q/b", {}, {"spec": "p/a", "new": "q/b"}),
+        (MOVE, "p/n/a b", {}, {"spec": "p/n/a", "new": "p/n/b"}),
+        (MOVE, "p/n/a p/b", {}, {"spec": "p/n/a", "new": "p/b"}),
+        (MOVE, "p/n/a b", {"dest_namespace": "m"}, {"spec": "p/n/a", "new": "p/m/b"}),
+        (ROOM, "", {}, {"room": "rbd"}),
+        (ROOM, "p/n", {}, {"room": "p/n"}),
+        (ROOM, "p", {"namespace": "n"}, {"room": "p/n"}),
+        (SPACE, "n", {"pool": "p"}, {"room": "p/n"}),
+        (SPACE, "p/n", {}, {"room": "p/n"}),
+        (GROUP, "p/n/g", {}, {"spec": "p/n/g"}),
+        (GROUP, "", {"pool": "p", "group": "g"}, {"spec": "p/g"}),
+        (MEMBER, "g p/a", {}, {"group": "rbd/g", "spec": "p/a"}),
+        (MEMBER, "", {"group_pool": "q", "group": "g", "image": "a"}, {"group": "q/g", "spec": "rbd/a"}),
+        (META, "a k v", {}, {"spec": "rbd/a", "key": "k", "value": "v"}),
+        (META, "k v", {"image": "a"}, {"spec": "rbd/a", "key": "k", "value": "v"}),
         (EXPORT, "a@s -", {}, {"spec": "rbd/a@s", "path": "-"}),
         (EXPORT, "a", {"path": "x.raw"}, {"spec": "rbd/a", "path": "x.raw"}),
         (IMPORT, "x.raw", {}, {"path": "x.raw", "spec": "None"}),
@@ -83,3 +116,36 @@ def test_filled(places: tuple[Place, ...], words: str, flags: dict[str, str], fo
 def test_refused(places: tuple[Place, ...], words: str, flags: dict[str, str], complaint: str) -> None:
     with pytest.raises(InvalidArgument, match=complaint):
         filled(places, words, **flags)
+
+
+NAMES = st.text(
+    st.characters(exclude_characters="/@", exclude_categories=["Cc", "Cs", "Z"]), min_size=1, max_size=8
+)
+
+
+@given(NAMES, NAMES, NAMES, NAMES, st.integers(0, 7))
+def test_every_mixture_of_words_and_flags_is_the_same(
+    pool: str, namespace: str, name: str, snap: str, as_flags: int
+) -> None:
+    """Each part in the word or in its flag; what is in both must agree."""
+    word = name if as_flags & 1 else f"{pool}/{namespace}/{name}"
+    flags = {"pool": pool, "namespace": namespace} if as_flags & 1 else {}
+    word, flags = (word, {**flags, "snap": snap}) if as_flags & 2 else (f"{word}@{snap}", flags)
+    every: dict[str, str | None] = {**dict.fromkeys(SNAP[0].flags), **flags}
+    words = [word]
+    if as_flags & 4:
+        every["image"], words = word, []
+    found = fill(SNAP, every, words)
+    assert str(found["spec"]) == f"{pool}/{namespace}/{name}@{snap}"
+
+
+@given(
+    st.lists(st.text(max_size=12), max_size=4),
+    st.dictionaries(st.sampled_from(SNAP[0].flags), st.text(max_size=8)),
+)
+def test_any_words_and_flags_make_a_spec_or_are_refused(words: list[str], flags: dict[str, str]) -> None:
+    for places in (SNAP, MOVE, MEMBER, ROOM, META, EXPORT):
+        every: dict[str, str | None] = dict.fromkeys([name for place in places for name in place.flags])
+        every |= {name: text for name, text in flags.items() if name in every}
+        with contextlib.suppress(InvalidArgument):
+            fill(places, every, list(words))

@@ -63,6 +63,10 @@ def root() -> MenuGroup:
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit status. Never raises; complains in plain words."""
     _settle_streams()
+    if instruction := os.environ.get("_COWSHED_COMPLETE"):
+        from cowshed.cli.completion import answer
+
+        return answer(root(), instruction)
     if arguments[:1] == ["help"]:
         arguments = [*arguments[1:], "--help"]
     session = Session()

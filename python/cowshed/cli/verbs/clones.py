@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
@@ -12,7 +11,7 @@ from cowshed.cli.command import verb
 from cowshed.cli.output import Output, takes_format
 from cowshed.cli.places import image, image_or_snapshot, snapshot, takes
 from cowshed.cli.session import Session
-from cowshed.cli.verbs.images import order_from, takes_order
+from cowshed.cli.verbs.images import order_from, takes_features, takes_order
 from cowshed.store import ChildInfo, ImageSpec, SnapSpec
 
 
@@ -25,13 +24,35 @@ from cowshed.store import ChildInfo, ImageSpec, SnapSpec
 )
 @takes(snapshot(), image("child", side="dest"))
 @takes_order
+@takes_features
+@click.option(
+    "--rbd-default-clone-format",
+    "clone_format",
+    type=click.Choice(["1", "2"]),
+    help="Hold the parent as RBD's clones do: 1, it must stay protected; 2, it is kept out of sight.",
+)
 @click.pass_obj
 def clone(
-    session: Session, spec: SnapSpec, child: ImageSpec, order: int | None, object_size: int | None
+    session: Session,
+    spec: SnapSpec,
+    child: ImageSpec,
+    order: int | None,
+    object_size: int | None,
+    features: list[str] | None,
+    clone_format: str | None,
 ) -> None:
-    """Make an image with a snapshot's content, at once at any size. It shares all that neither changes."""
+    """Make an image with a snapshot's content, at once at any size. It shares all that neither changes.
+
+    The parent may go at any time, unless a clone format of RBD's is asked for.
+    """
     with session.open() as store:
-        store.clone(spec, child, order=order_from(order, object_size))
+        store.clone(
+            spec,
+            child,
+            order=order_from(order, object_size),
+            features=features,
+            clone_format=int(clone_format) if clone_format else None,
+        )
 
 
 @verb(
@@ -58,16 +79,21 @@ def flatten(session: Session, spec: ImageSpec, progress: bool) -> None:
 )
 @takes(image_or_snapshot())
 @click.option("-a", "--all", "everything", is_flag=True, help="Show ids too, and clones in the trash.")
+@click.option("--descendants", is_flag=True, help="Show the clones of the clones, too, and so on.")
 @takes_format
 @click.pass_obj
-def children(session: Session, spec: ImageSpec | SnapSpec, everything: bool, output: Output) -> None:
+def children(
+    session: Session, spec: ImageSpec | SnapSpec, everything: bool, descendants: bool, output: Output
+) -> None:
     """List the clones of a snapshot, or of any snapshot of an image, that were not flattened."""
     with session.open() as store:
-        found = store.children(spec)
+        found = store.descendants(spec) if descendants else store.children(spec)
+    found = [child for child in found if everything or not child.trash]
     if output.plain:
-        sys.stdout.writelines(f"{child}\n" for child in found)
+        for child in found:
+            print(f"{child} (trash {child.id})" if child.trash else str(child))
     else:
-        output.document([_child(child, everything) for child in found])
+        output.document([_child(child, everything) for child in found], "children")
 
 
 def _child(child: ChildInfo, everything: bool) -> dict[str, Any]:
@@ -76,4 +102,4 @@ def _child(child: ChildInfo, everything: bool) -> dict[str, Any]:
         "pool_namespace": child.namespace,
         "image": child.image,
     }
-    return {**names, "id": child.id, "trash": False} if everything else names
+    return {**names, "id": child.id, "trash": child.trash} if everything else names

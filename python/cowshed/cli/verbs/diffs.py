@@ -1,4 +1,4 @@
-"""diff, export-diff, import-diff: what changed, listed, written and applied."""
+"""diff, export-diff, import-diff, merge-diff: what changed, listed, written, applied and merged."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import click
 
 from cowshed.cli.bars import bar, takes_no_progress
 from cowshed.cli.command import verb
-from cowshed.cli.files import reading, writing
+from cowshed.cli.files import STANDARD, reading, writing
 from cowshed.cli.output import Output, print_table, takes_format
 from cowshed.cli.places import PathPlace, image, image_or_snapshot, takes
 from cowshed.cli.session import Session
+from cowshed.errors import InvalidArgument
 from cowshed.store import ImageSpec, SnapSpec
 
 
@@ -91,8 +92,8 @@ def export_diff(
 def import_diff(session: Session, path: str, spec: ImageSpec, progress: bool) -> None:
     """Apply a diff from a file, or from stdin (-), to an image, and take the snapshot that it ends with.
 
-    The image must have the snapshot that the diff starts from, and should not have changed since. A diff
-    that is damaged or cut short leaves the image as it was.
+    Versions 1 and 2 of rbd's format are read. The image must have the snapshot that the diff starts from, and
+    should not have changed since. A diff that is damaged or cut short leaves the image as it was.
     """
     from cowshed.transfer import import_diff as apply_diff
 
@@ -102,3 +103,32 @@ def import_diff(session: Session, path: str, spec: ImageSpec, progress: bool) ->
         bar("Importing diff", unit="B", wanted=progress) as shown,
     ):
         apply_diff(store, spec, file, progress=shown)
+
+
+@verb(
+    "merge-diff",
+    examples="""
+    cowshed merge-diff tuesday.diff wednesday.diff both.diff
+    zcat tuesday.diff.gz | cowshed merge-diff - wednesday.diff - | cowshed import-diff - disk1
+    """,
+)
+@takes(PathPlace("first"), PathPlace("second"), PathPlace())
+@takes_no_progress
+@click.pass_obj
+def merge_diff(session: Session, first: str, second: str, path: str, progress: bool) -> None:
+    """Make one diff of two that follow each other, in a new file or on stdout (-). Needs no store.
+
+    FIRST and SECOND are the files of the two diffs; one of them may be stdin (-). The first must end at the
+    snapshot that the second starts from.
+    """
+    from cowshed.transfer import merge_diff as write_merged
+
+    if first == second == STANDARD:
+        raise InvalidArgument("both diffs cannot come from stdin", hint="name a file for one of them")
+    with (
+        reading(first) as older,
+        reading(second) as newer,
+        writing(path) as file,
+        bar("Merging diffs", unit="B", wanted=progress) as shown,
+    ):
+        write_merged(older, newer, file, progress=shown)

@@ -10,13 +10,11 @@ import click
 from cowshed.cli.bars import bar, takes_no_progress
 from cowshed.cli.command import verb
 from cowshed.cli.output import Output, print_table, takes_format, timestamp
-from cowshed.cli.places import PoolPlace, image, image_or_snapshot, takes
+from cowshed.cli.places import Room, RoomPlace, image, image_or_snapshot, takes
 from cowshed.cli.session import Session
 from cowshed.cli.sizes import format_size, size_in_bytes, size_in_mib
 from cowshed.errors import InvalidArgument
-from cowshed.store import DEFAULT_POOL, ImageSpec, ImageStat, ParentInfo, SnapSpec, Store
-
-DEFAULT_ORDER = 22
+from cowshed.store import ImageSpec, ImageStat, ParentInfo, SnapSpec, Store
 
 
 def order_from(order: int | None, object_size: int | None) -> int | None:
@@ -41,6 +39,18 @@ def takes_order(function: Any) -> Any:
     )
 
 
+def takes_features(function: Any) -> Any:
+    """Add `--image-feature`, passed to the verb as `features` (None: not given)."""
+    return click.option(
+        "--image-feature",
+        "features",
+        multiple=True,
+        metavar="FEATURE",
+        callback=lambda ctx, param, value: [n for text in value for n in text.split(",")] or None,
+        help="A feature of RBD's to report; kept. May be given several times.",
+    )(function)
+
+
 def takes_size(function: Any) -> Any:
     """Add `--size`, in MiB where no unit is given, as rbd has it."""
     return click.option(
@@ -63,12 +73,20 @@ def takes_size(function: Any) -> Any:
 @takes(image())
 @takes_size
 @takes_order
+@takes_features
 @click.pass_obj
-def create(session: Session, spec: ImageSpec, size: int, order: int | None, object_size: int | None) -> None:
+def create(
+    session: Session,
+    spec: ImageSpec,
+    size: int,
+    order: int | None,
+    object_size: int | None,
+    features: list[str] | None,
+) -> None:
     """Make an empty image. It takes no space until something is written."""
     chosen = order_from(order, object_size)
     with session.open() as store:
-        store.create(spec, size, order=DEFAULT_ORDER if chosen is None else chosen)
+        store.create(spec, size, order=chosen, features=features)
 
 
 @verb(
@@ -79,23 +97,23 @@ def create(session: Session, spec: ImageSpec, size: int, order: int | None, obje
     cowshed ls --format json
     """,
 )
-@takes(PoolPlace(default=DEFAULT_POOL))
+@takes(RoomPlace())
 @click.option("-l", "--long", is_flag=True, help="Show sizes and parents, and the snapshots too.")
 @takes_format
 @click.pass_obj
-def ls(session: Session, pool: str, long: bool, output: Output) -> None:
-    """List the images of a pool (`rbd` where none is named)."""
+def ls(session: Session, room: Room, long: bool, output: Output) -> None:
+    """List the images of a pool (`rbd` where none is named), or of a namespace in it."""
     with session.open() as store:
-        names = store.images(pool)
+        names = store.images(*room)
         if not long:
             if output.plain:
                 sys.stdout.writelines(f"{name}\n" for name in names)
             else:
-                output.document(list(names))
+                output.document(list(names), "images")
             return
-        entries = [entry for name in names for entry in _long_entries(store, ImageSpec(pool, "", name))]
+        entries = [entry for name in names for entry in _long_entries(store, ImageSpec(*room, name))]
     if not output.plain:
-        output.document(entries)
+        output.document(entries, "images")
     elif entries:
         print_table(["NAME", ">SIZE", "PARENT", ">FMT", "PROT", "LOCK"], map(_long_row, entries))
 
@@ -107,6 +125,8 @@ def _long_entries(store: Store, spec: ImageSpec) -> list[dict[str, Any]]:
         head["parent"] = _parent_names(stat.parent)
     head["format"] = stat.format
     entries = [head]
+    if lock := store.locks(spec):
+        head["lock_type"] = "exclusive" if lock.exclusive else "shared"
     if not stat.snapshot_count:
         return entries
     for taken in store.snapshots(spec):
@@ -132,7 +152,14 @@ def _long_row(entry: dict[str, Any]) -> list[str]:
     if parent:
         parts = [parent["pool"], parent["pool_namespace"], parent["image"]]
         parent_text = "/".join(part for part in parts if part) + f"@{parent['snapshot']}"
-    return [name, format_size(entry["size"]), parent_text, str(entry["format"]), protected, ""]
+    return [
+        name,
+        format_size(entry["size"]),
+        parent_text,
+        str(entry["format"]),
+        protected,
+        entry.get("lock_type", "")[:4],
+    ]
 
 
 def _parent_names(parent: ParentInfo) -> dict[str, Any]:
@@ -169,7 +196,7 @@ def info(session: Session, spec: ImageSpec | SnapSpec | str | None, output: Outp
     if output.plain:
         sys.stdout.write("\n".join(_info_lines(stat)) + "\n")
     else:
-        output.document(_info_document(stat))
+        output.document(_info_document(stat), "image")
 
 
 def _info_document(stat: ImageStat) -> dict[str, Any]:
@@ -186,6 +213,7 @@ def _info_document(stat: ImageStat) -> dict[str, Any]:
         "features": list(stat.features),
         "op_features": list(stat.op_features),
         "flags": list(stat.flags),
+        **({"group": stat.group} if stat.group else {}),
         "create_timestamp": timestamp(stat.created),
         "access_timestamp": timestamp(stat.accessed),
         "modify_timestamp": timestamp(stat.modified),
@@ -218,6 +246,7 @@ def _info_lines(stat: ImageStat) -> list[str]:
         f"\tfeatures: {', '.join(stat.features)}",
         f"\top_features: {', '.join(stat.op_features)}",
         f"\tflags: {', '.join(stat.flags)}",
+        *([f"\tgroup: {stat.group}"] if stat.group else []),
         f"\tcreate_timestamp: {timestamp(stat.created)}",
         f"\taccess_timestamp: {timestamp(stat.accessed)}",
         f"\tmodify_timestamp: {timestamp(stat.modified)}",

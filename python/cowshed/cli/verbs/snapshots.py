@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from cowshed.cli.bars import bar, takes_no_progress
@@ -10,7 +12,7 @@ from cowshed.cli.output import Output, print_table, takes_format, timestamp
 from cowshed.cli.places import image, snapshot, takes
 from cowshed.cli.session import Session
 from cowshed.cli.sizes import format_size
-from cowshed.store import ImageSpec, SnapSpec
+from cowshed.store import ImageSpec, SnapshotInfo, SnapSpec
 
 
 @verb(
@@ -37,33 +39,50 @@ def create(session: Session, spec: SnapSpec, progress: bool) -> None:
     """,
 )
 @takes(image())
+@click.option("-a", "--all", "everything", is_flag=True, help="Show those too that groups and clones keep.")
 @takes_format
 @click.pass_obj
-def ls(session: Session, spec: ImageSpec, output: Output) -> None:
+def ls(session: Session, spec: ImageSpec, everything: bool, output: Output) -> None:
     """List an image's snapshots, the oldest first."""
     with session.open() as store:
-        taken = store.snapshots(spec)
+        taken = store.snapshots(spec, all_namespaces=everything)
     if not output.plain:
-        output.document(
-            [
-                {
-                    "id": s.id,
-                    "name": s.name,
-                    "size": s.size,
-                    "protected": "true" if s.protected else "false",
-                    "timestamp": timestamp(s.created),
-                }
-                for s in taken
-            ]
-        )
+        output.document([_document(s, everything) for s in taken], "snapshots")
     elif taken:
-        print_table(
-            [">SNAPID", "NAME", ">SIZE", "PROTECTED", "TIMESTAMP"],
-            (
-                (s.id, s.name, format_size(s.size), "yes" if s.protected else "", timestamp(s.created))
-                for s in taken
-            ),
-        )
+        columns = [
+            ">SNAPID",
+            "NAME",
+            ">SIZE",
+            "PROTECTED",
+            "TIMESTAMP",
+            *(["NAMESPACE"] if everything else []),
+        ]
+        print_table(columns, (_row(s, everything) for s in taken))
+
+
+def _document(s: SnapshotInfo, everything: bool) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "id": s.id,
+        "name": s.name,
+        "size": s.size,
+        "protected": "true" if s.protected else "false",
+        "timestamp": timestamp(s.created),
+    }
+    if everything:
+        document["namespace"] = {"type": s.namespace}
+        if s.original_name is not None:
+            document["namespace"]["original_name"] = s.original_name
+        if s.group is not None:
+            document["namespace"]["group snap"] = s.group
+    return document
+
+
+def _row(s: SnapshotInfo, everything: bool) -> list[str]:
+    row = [str(s.id), s.name, format_size(s.size), "yes" if s.protected else "", timestamp(s.created)]
+    if everything:
+        detail = s.group or s.original_name
+        row.append(f"{s.namespace} ({detail})" if detail else s.namespace)
+    return row
 
 
 @verb(
@@ -108,6 +127,35 @@ def rename(session: Session, spec: SnapSpec, new: SnapSpec) -> None:
     """Give a snapshot another name on its image."""
     with session.open() as store:
         store.rename_snapshot(spec, new)
+
+
+@verb(
+    "snap limit set",
+    examples="""
+    cowshed snap limit set disk1 --limit 10
+    """,
+)
+@takes(image())
+@click.option("--limit", required=True, type=click.IntRange(min=0), metavar="N", help="So many at most.")
+@click.pass_obj
+def limit_set(session: Session, spec: ImageSpec, limit: int) -> None:
+    """Limit how many snapshots an image may have. More that it has already stay."""
+    with session.open() as store:
+        store.set_snapshot_limit(spec, limit)
+
+
+@verb(
+    "snap limit clear",
+    examples="""
+    cowshed snap limit clear disk1
+    """,
+)
+@takes(image())
+@click.pass_obj
+def limit_clear(session: Session, spec: ImageSpec) -> None:
+    """Let an image have any number of snapshots again."""
+    with session.open() as store:
+        store.set_snapshot_limit(spec, None)
 
 
 @verb(

@@ -47,12 +47,16 @@ def du(
     with session.open() as store:
         if spec is None or isinstance(spec, str):
             pool = spec or DEFAULT_POOL
-            specs = [ImageSpec(pool, "", name) for name in store.images(pool)]
-            lines = [line for each in specs for line in _image_lines(store, each)]
+            specs = [
+                ImageSpec(pool, namespace, name)
+                for namespace in ("", *store.namespaces(pool))
+                for name in store.images(pool, namespace)
+            ]
+            lines = [line for each in specs for line in family_lines(store, each)]
         elif isinstance(spec, SnapSpec):
-            lines = list(_image_lines(store, spec.image_spec, spec.snapshot))
+            lines = list(family_lines(store, spec.image_spec, spec.snapshot))
         else:
-            lines = list(_image_lines(store, spec))
+            lines = list(family_lines(store, spec))
     if merge_snapshots:
         lines = _merged(lines)
     heads = [line for line in lines if "snapshot" not in line]
@@ -79,7 +83,7 @@ def du(
         print_table(["NAME", ">PROVISIONED", ">USED", ">EXCLUSIVE"], rows)
 
 
-def _image_lines(store: Store, spec: ImageSpec, only: str | None = None) -> Iterator[Line]:
+def family_lines(store: Store, spec: ImageSpec, only: str | None = None) -> Iterator[Line]:
     """The snapshots of an image, the oldest first, then its head; with `only`, that snapshot alone."""
     stat = store.stat(spec)
     before: str | None = None

@@ -54,9 +54,10 @@ class Member:
     """,
 )
 @takes(image(optional=True))
+@click.option("--dot", is_flag=True, help="Write a graph for Graphviz: cowshed tree --dot | dot -Tsvg.")
 @takes_format
 @click.pass_obj
-def tree(session: Session, spec: ImageSpec | str | None, output: Output) -> None:
+def tree(session: Session, spec: ImageSpec | str | None, dot: bool, output: Output) -> None:
     """Show images, their snapshots, and the clones of those.
 
     Without an image, all of the store or of one pool; with one, the whole family it belongs to. HOLDS is
@@ -71,8 +72,11 @@ def tree(session: Session, spec: ImageSpec | str | None, output: Output) -> None
         roots = [key for key in roots if key[0] == spec]
     elif spec is not None:
         roots = [_root(members, (spec.pool, spec.namespace, spec.image))]
+    if dot:
+        sys.stdout.writelines(f"{line}\n" for line in _graph(members, roots))
+        return
     if not output.plain:
-        output.document([_document(members[key]) for key in _family(members, roots)])
+        output.document([_document(members[key]) for key in _family(members, roots)], "images")
         return
     lines = list(_draw(members, roots, _Strokes.for_stdout()))
     if lines:
@@ -82,12 +86,13 @@ def tree(session: Session, spec: ImageSpec | str | None, output: Output) -> None
 def _gather(store: Store) -> dict[Key, Member]:
     members: dict[Key, Member] = {}
     for pool in store.pools():
-        for name in store.images(pool.name):
-            spec = ImageSpec(pool.name, "", name)
-            stat = store.stat(spec)
-            taken = store.snapshots(spec) if stat.snapshot_count else []
-            snaps = [Snap(info, store.usage(spec.at(info.name))) for info in taken]
-            members[pool.name, "", name] = Member(spec, stat, store.usage(spec), snaps)
+        for namespace in ("", *store.namespaces(pool.name)):
+            for name in store.images(pool.name, namespace):
+                spec = ImageSpec(pool.name, namespace, name)
+                stat = store.stat(spec)
+                taken = store.snapshots(spec) if stat.snapshot_count else []
+                snaps = [Snap(info, store.usage(spec.at(info.name))) for info in taken]
+                members[pool.name, namespace, name] = Member(spec, stat, store.usage(spec), snaps)
     by_id = {(key, snap.info.id): snap for key, member in members.items() for snap in member.snapshots}
     for key, member in members.items():
         parent = member.stat.parent
@@ -140,6 +145,32 @@ def _space(usage: Usage) -> dict[str, int]:
         "referenced_size": usage.referenced,
         "exclusive_size": usage.exclusive,
     }
+
+
+def _graph(members: dict[Key, Member], roots: list[Key]) -> Iterator[str]:
+    """In Graphviz's language: images are boxes, snapshots ellipses; dashed lines lead to clones."""
+    yield "digraph cowshed {"
+    yield "  rankdir=LR;"
+    for key in _family(members, roots):
+        member = members[key]
+        label = _label(str(member.spec), member.usage)
+        yield f"  {_quoted(str(member.spec))} [shape=box, label={_quoted(label)}];"
+        for snap in member.snapshots:
+            name = f"{member.spec}@{snap.info.name}"
+            yield f"  {_quoted(name)} [label={_quoted(_label('@' + snap.info.name, snap.usage))}];"
+            yield f"  {_quoted(str(member.spec))} -> {_quoted(name)};"
+            for clone in snap.clones:
+                yield f"  {_quoted(name)} -> {_quoted(str(members[clone].spec))} [style=dashed];"
+    yield "}"
+
+
+def _label(name: str, usage: Usage) -> str:
+    return f"{name}\n{format_size(usage.referenced)}, alone {format_size(usage.exclusive)}"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
 
 
 @dataclass(frozen=True)
