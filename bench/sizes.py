@@ -43,6 +43,11 @@ class Sizes:
     unchanged: int = 20_000
     """Blocks mapped that no diff may look at."""
     diff_rounds: int = 31
+    # listing
+    listed_images: int = 100_000
+    listed_snapshots: int = 10_000
+    family: int = 1_000
+    family_blocks: int = 500_000
     # transfer
     raw: int = 4 * GIB
     transfer_rounds: int = 5
@@ -75,6 +80,10 @@ QUICK = Sizes(
     snapshots=1_000,
     unchanged=2_000,
     diff_rounds=7,
+    listed_images=2_000,
+    listed_snapshots=500,
+    family=100,
+    family_blocks=20_000,
     raw=128 * MIB,
     transfer_rounds=3,
     calls=3,

@@ -1,10 +1,13 @@
-"""Raw images in and out, against `cp` between the same disks.
+"""Raw images in and out, against `cp` between the same disks; qcow2 in, against qemu-img.
 
 What is timed, alike for all: from a source that is warm in the page cache to the return of the sync of a
 target that was not there before. `cp` is timed with the fsync of its copy, and may not share blocks with
 the source; import and export sync by themselves; what qemu-img makes is synced as cp's copy is. A copy of
 the source is written and removed right before each, untimed: many disks take a burst faster than they
 sustain, and whatever came first would have it.
+
+A qcow2 is compared with `qemu-img convert` of it into a raw file, which is what others do with one before
+they can use it: plain, as qemu-img writes it, and compressed.
 """
 
 from __future__ import annotations
@@ -17,13 +20,14 @@ from pathlib import Path
 import cowshed
 from bench import sizes
 from bench.figures import Bar, Figure, at_least, ratio
-from bench.lab import DISK, PIECE, Lab, remove
+from bench.lab import DISK, PIECE, Lab, read_afresh, remove
 from bench.peers import Missing
 from bench.rounds import Laps, Spread, interleave
-from cowshed.transfer import export_raw, import_raw
+from cowshed.transfer import export_raw, import_image, import_raw
 
 TOPIC = "transfer"
 LIMIT = 0.8
+QCOW2_LIMIT = 1.0
 _DISTINCT = 64 << 20
 _BITE = 1 << 20
 
@@ -33,6 +37,12 @@ def run(lab: Lab) -> list[Figure]:
     raw = lab.path("source.raw")
     _dense(lab, raw, size)
     figures = _compare(lab, raw, f"{sizes.text(size)} of data", at_least(LIMIT))
+    figures += _qcow2(lab, raw, f"{sizes.text(size)} of data", [], at_least(QCOW2_LIMIT))
+    raw.unlink()
+    _half_random(lab, raw, size)
+    for kind in ("zlib", "zstd"):
+        options = ["-c", "-o", f"compression_type={kind}"]
+        figures += _qcow2(lab, raw, f"{sizes.text(size)} compressed with {kind}", options, None)
     raw.unlink()
     _sparse(lab, raw, 4 * size)
     data = sizes.text(raw.stat().st_blocks * 512)
@@ -47,6 +57,17 @@ def _dense(lab: Lab, path: Path, size: int) -> None:
     with path.open("wb") as file:
         for at in range(0, size, len(piece)):
             file.write(piece[: min(len(piece), size - at)])
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _half_random(lab: Lab, path: Path, size: int) -> None:
+    """Data that shrinks to about half: every second 2 KiB are those before."""
+    dice = lab.dice("compressed")
+    piece = b"".join(dice.randbytes(2048) * 2 for _ in range(min(_DISTINCT, size) // 4096))
+    with path.open("wb") as file:
+        for _ in range(0, size, len(piece)):
+            file.write(piece)
         file.flush()
         os.fsync(file.fileno())
 
@@ -87,6 +108,37 @@ def _compare(lab: Lab, raw: Path, what: str, bar: Bar | None) -> list[Figure]:
             )
         )
     return figures
+
+
+def _qcow2(lab: Lab, raw: Path, what: str, options: list[str], bar: Bar | None) -> list[Figure]:
+    """Import of a qcow2, and its conversion to raw by qemu-img. Nothing, where there is no qemu-img."""
+    lab.say(f"import of qcow2: {what}")
+    disk, out, path = lab.path("disk.qcow2"), lab.path("out.raw"), lab.path("store-transfer")
+    try:
+        lab.peers.qemu_img("convert", "-f", "raw", "-O", "qcow2", *options, raw, disk)
+    except Missing:
+        return []
+    read_afresh(disk)
+
+    def convert(laps: Laps) -> None:
+        _level(lab, raw)
+        with laps.time("convert"):
+            lab.peers.qemu_img("convert", "-f", "qcow2", "-O", "raw", disk, out)
+            _sync(out)
+        out.unlink()
+
+    def bring_in(laps: Laps) -> None:
+        with cowshed.open(path, create=True) as store:
+            _level(lab, raw)
+            with laps.time("import"):
+                import_image(store, DISK, disk, format="qcow2")
+        remove(path)
+
+    laps = interleave(lab.sizes.transfer_rounds, convert, bring_in)
+    disk.unlink()
+    note = f"{_seconds(laps, 'import')} against {_seconds(laps, 'convert')}"
+    spread = laps.ratio("convert", "import")
+    return [ratio(TOPIC, f"import of qcow2 ÷ qemu-img convert to raw, rates, {what}", spread, bar, note=note)]
 
 
 def _seconds(laps: Laps, name: str) -> str:
