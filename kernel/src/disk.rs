@@ -354,7 +354,7 @@ impl Disk {
         }
     }
 
-    /// Unmap the blocks of a range that hold nothing but zeros; how many that were.
+    /// Unmap the blocks of a range that hold nothing but zeros, up to the disk's end; how many that were.
     pub fn sparsify(&self, offset: u64, len: u64) -> Result<u64> {
         self.check_write(offset, len)?;
         let end = offset + len;

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -149,6 +151,34 @@ def test_mirroring_is_disabled(cowshed: Program) -> None:
     assert cowshed("mirror", "pool", "info", "--format", "json").json == {"mode": "disabled"}
     assert "not enabled" in cowshed.fails(errno.EINVAL, "mirror", "image", "status", "disk")
     cowshed.fails(errno.ENOENT, "mirror", "pool", "info", "nowhere")
+
+
+def test_a_pool_or_namespace_where_an_image_may_be(cowshed: Program, tmp_path: Path) -> None:
+    cowshed("namespace", "create", "rbd/blue")
+    cowshed("create", "rbd/blue/a", "--size", "1")
+    lines = cowshed("du", "--namespace", "blue", "--format", "json").json["images"]
+    assert [line["name"] for line in lines] == ["a"]
+    tree = cowshed("tree", "--pool", "rbd", "--namespace", "blue", "--format", "json").json
+    assert [member["image"] for member in tree] == ["a"]
+    (tmp_path / "raw").write_bytes(b"x")
+    cowshed("import", tmp_path / "raw", "--dest-pool", "rbd", "--dest-namespace", "blue")
+    assert cowshed("ls", "rbd/blue").text == "a\nraw\n"
+    assert "no image" in cowshed.fails(errno.EINVAL, "info", "--namespace", "blue")
+
+
+def test_internal_snapshots_of_a_qcow2(cowshed: Program, tmp_path: Path) -> None:
+    if shutil.which("qemu-img") is None:
+        pytest.skip("no qemu-img here (apt-get install qemu-utils)")
+    path = tmp_path / "old.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", path, "3M"], check=True)
+    subprocess.run(["qemu-img", "snapshot", "-c", "before", path], check=True)
+    (found,) = cowshed("import", path, "--list-snapshots", "--format", "json").json
+    assert (found["name"], found["size"]) == ("before", 3 << 20)
+    assert "before" in cowshed("import", path, "--list-snapshots").text
+    assert cowshed("ls").text == "disk\n"
+    cowshed("import", path, "then", "--input-snapshot", "before")
+    assert cowshed("ls").text == "disk\nthen\n"
+    cowshed.fails(errno.EINVAL, "import", path, "--export-format", "2", "--input-format", "qcow2")
 
 
 def test_xml_and_graphs(cowshed: Program) -> None:

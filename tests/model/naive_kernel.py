@@ -510,7 +510,8 @@ class NaiveDisk:
             whole = [
                 block
                 for block, (_, data) in found.blocks.items()
-                if data == ZEROS
+                # What lies behind the end of the disk does not count.
+                if not any(data[: found.size - block * BLOCK_SIZE])
                 and offset <= block * BLOCK_SIZE
                 and (end >= found.size or (block + 1) * BLOCK_SIZE <= end)
             ]

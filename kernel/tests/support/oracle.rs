@@ -135,10 +135,16 @@ impl Version {
         let end = offset + len;
         let (first, size) = (offset.div_ceil(BLOCK_SIZE), self.size);
         let whole = |index: u64| index >= first && ((index + 1) * BLOCK_SIZE <= end || end >= size);
-        let zero = |block: &Mapped| block.data.iter().all(|byte| *byte == 0);
+        // What lies behind the end of the disk does not count.
+        let zero = |index: u64, block: &Mapped| {
+            let len = BLOCK_SIZE.min(size - index * BLOCK_SIZE) as usize;
+            block.data[..len].iter().all(|byte| *byte == 0)
+        };
         let mapped = self.blocks.range(first..end.div_ceil(BLOCK_SIZE).max(first));
-        let zeros: Vec<u64> =
-            mapped.filter(|(index, block)| whole(**index) && zero(block)).map(|(index, _)| *index).collect();
+        let zeros: Vec<u64> = mapped
+            .filter(|(index, block)| whole(**index) && zero(**index, block))
+            .map(|(index, _)| *index)
+            .collect();
         zeros.iter().for_each(|index| self.unmap(*index, next_token));
         zeros.len() as u64
     }

@@ -281,8 +281,8 @@ class SpecPlace(Place):
 
     `side` is the prefix of its flags: "" for `--pool --image --snap`, "dest" for `--dest-pool --dest
     --dest-snap`. `pool_of` names the place whose pool is meant where none is given. An optional place
-    is None when nothing was given, and the pool's name when only a pool was. `also` is another side whose
-    flags are taken too.
+    is None when nothing was given, and a Room when only a pool or a namespace was. `also` is another side
+    whose flags are taken too.
     """
 
     def __init__(
@@ -318,14 +318,16 @@ class SpecPlace(Place):
         dash = self.dash.replace("_", "-")
         of = "of the new one" if self.side not in ("", "image") else "of the image"
         names = [f"--{dash}pool"] if dash else ["-p", "--pool"]
+        spaces = [f"--{dash}namespace"]
         images = [f"--{self.side or 'image'}"]
         if self.also:
             names.append(f"--{self.also}-pool")
+            spaces.append(f"--{self.also}-namespace")
             images.append(f"--{self.also}")
         # The last argument is the name under which click hands it over, whichever flag was used.
         shown = [
             click.option(*names, f"{self.dash}pool", metavar="POOL", help=f"The pool {of}."),
-            click.option(f"--{dash}namespace", metavar="NAME", help=f"The namespace {of}."),
+            click.option(*spaces, f"{self.dash}namespace", metavar="NAME", help=f"The namespace {of}."),
             click.option(*images, self.side or "image", metavar="NAME", help="The image, instead of words."),
         ]
         if self.snapshot:
@@ -334,7 +336,7 @@ class SpecPlace(Place):
 
     def fill(
         self, flags: Flags, words: list[str], found: dict[str, Any]
-    ) -> ImageSpec | SnapSpec | str | None:
+    ) -> ImageSpec | SnapSpec | Room | None:
         """The spec. Raises InvalidArgument where parts are missing, too many, or contradict each other."""
         pool, namespace = flags[f"{self.dash}pool"], flags[f"{self.dash}namespace"]
         snapshot = flags.get(f"{self.dash}snap")
@@ -344,7 +346,7 @@ class SpecPlace(Place):
                 raise self.missing()
             if snapshot:
                 raise InvalidArgument("a snapshot is named, but no image", hint="give --image too")
-            return pool
+            return Room(pool or DEFAULT_POOL, namespace or "") if pool or namespace else None
         named = parse_spec(text)
         head = text.partition("@")[0]
         other = found.get(self.pool_of or "")

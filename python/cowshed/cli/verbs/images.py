@@ -182,9 +182,9 @@ def _parent_names(parent: ParentInfo) -> dict[str, Any]:
 @takes(image_or_snapshot(optional=True))
 @takes_format
 @click.pass_obj
-def info(session: Session, spec: ImageSpec | SnapSpec | str | None, output: Output) -> None:
+def info(session: Session, spec: ImageSpec | SnapSpec | Room | None, output: Output) -> None:
     """Show an image or a snapshot; the whole store where neither is named."""
-    if isinstance(spec, str):
+    if isinstance(spec, Room):
         raise InvalidArgument(
             f"a pool is named ('{spec}'), but no image", hint="`cowshed pool stats` shows a pool"
         )

@@ -10,7 +10,7 @@ import click
 from cowshed.cli.bars import bar, takes_no_progress
 from cowshed.cli.command import verb
 from cowshed.cli.output import Output, print_table, takes_format
-from cowshed.cli.places import image_or_snapshot, takes
+from cowshed.cli.places import Room, image_or_snapshot, takes
 from cowshed.cli.session import Session
 from cowshed.cli.sizes import format_size
 from cowshed.store import DEFAULT_POOL, ImageSpec, SnapSpec, Store
@@ -34,7 +34,7 @@ Line = dict[str, Any]
 @click.pass_obj
 def du(
     session: Session,
-    spec: ImageSpec | SnapSpec | str | None,
+    spec: ImageSpec | SnapSpec | Room | None,
     merge_snapshots: bool,
     exact: bool,
     output: Output,
@@ -45,11 +45,11 @@ def du(
     included, shows all that it refers to. EXCLUSIVE is what would come back if that line alone went.
     """
     with session.open() as store:
-        if spec is None or isinstance(spec, str):
-            pool = spec or DEFAULT_POOL
+        if spec is None or isinstance(spec, Room):
+            pool, only = spec or Room(DEFAULT_POOL, "")
             specs = [
                 ImageSpec(pool, namespace, name)
-                for namespace in ("", *store.namespaces(pool))
+                for namespace in ([only] if only else ["", *store.namespaces(pool)])
                 for name in store.images(pool, namespace)
             ]
             lines = [line for each in specs for line in family_lines(store, each)]
@@ -64,7 +64,7 @@ def du(
     used = sum(line["used_size"] for line in lines)
     if not output.plain:
         document: dict[str, Any] = {"images": lines}
-        if spec is None or isinstance(spec, str):
+        if spec is None or isinstance(spec, Room):
             document |= {"total_provisioned_size": provisioned, "total_used_size": used}
         output.document(document)
         return

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
 from cowshed.cli.bars import bar, takes_no_progress
 from cowshed.cli.command import verb
 from cowshed.cli.files import STANDARD, reading, writing
-from cowshed.cli.places import PathPlace, image, image_or_snapshot, takes
+from cowshed.cli.output import Output, print_table, takes_format, timestamp
+from cowshed.cli.places import PathPlace, Room, image, image_or_snapshot, takes
 from cowshed.cli.session import Session
+from cowshed.cli.sizes import format_size
 from cowshed.cli.verbs.images import order_from, takes_order
 from cowshed.errors import InvalidArgument
 from cowshed.store import DEFAULT_POOL, ImageSpec, SnapSpec
@@ -35,6 +37,7 @@ def takes_export_format(function: Any) -> Any:
     zcat debian.raw.gz | cowshed import - debian
     cowshed import debian.qcow2 debian
     cowshed import overlay.qcow2 disk1 --input-format qcow2
+    cowshed import old.qcow2 --list-snapshots
     rbd export --export-format 2 vm7 - | cowshed import --export-format 2 - vm7
     """,
 )
@@ -45,6 +48,9 @@ def takes_export_format(function: Any) -> Any:
     default="auto",
     help="The file's format. Default: what its first bytes look like.",
 )
+@click.option(
+    "--list-snapshots", is_flag=True, help="Only list the internal snapshots of a qcow2, and import nothing."
+)
 @click.option("--input-snapshot", metavar="NAME", help="An internal snapshot of a qcow2, by id or name.")
 @click.option(
     "--allow-backing-outside", is_flag=True, help="Follow a qcow2 to backing files in other folders."
@@ -52,18 +58,21 @@ def takes_export_format(function: Any) -> Any:
 @takes_order
 @takes_export_format
 @takes_no_progress
+@takes_format
 @click.pass_obj
 def import_(
     session: Session,
     path: str,
-    spec: ImageSpec | str | None,
+    spec: ImageSpec | Room | None,
     input_format: str,
     input_snapshot: str | None,
+    list_snapshots: bool,
     allow_backing_outside: bool,
     order: int | None,
     object_size: int | None,
     export_format: str,
     progress: bool,
+    output: Output,
 ) -> None:
     """Make an image from a raw or qcow2 file, or from stdin (-). Holes and zeros take no space.
 
@@ -79,10 +88,18 @@ def import_(
     from cowshed.transfer import import_image, import_with_snapshots
 
     chosen = order_from(order, object_size)
+    if list_snapshots:
+        with reading(path) as file:
+            _print_snapshots(file, output)
+        return
     if not isinstance(spec, ImageSpec):
         if path == STANDARD:
             raise InvalidArgument("an image from stdin needs a name", hint="`cowshed import - IMAGE`")
-        spec = ImageSpec(spec or DEFAULT_POOL, "", Path(path).name)
+        spec = ImageSpec(*(spec or Room(DEFAULT_POOL, "")), Path(path).name)
+    if export_format == "2" and (input_snapshot or input_format not in ("auto", "raw")):
+        raise InvalidArgument(
+            "--export-format 2 is a format of its own", hint="leave out --input-format and --input-snapshot"
+        )
     with (
         reading(path) as file,
         session.open() as store,
@@ -101,6 +118,21 @@ def import_(
             order=chosen,
             progress=shown,
         )
+
+
+def _print_snapshots(file: BinaryIO, output: Output) -> None:
+    """The internal snapshots of a qcow2. Raises FormatError."""
+    from cowshed.formats.qcow2 import snapshots_of
+
+    found = snapshots_of(file)
+    if not output.plain:
+        output.document(
+            [{"id": s.id, "name": s.name, "size": s.size, "timestamp": timestamp(s.date)} for s in found],
+            "snapshots",
+        )
+    elif found:
+        rows = ([s.id, s.name, format_size(s.size), timestamp(s.date)] for s in found)
+        print_table(["ID", "NAME", ">SIZE", "TIMESTAMP"], rows)
 
 
 @verb(

@@ -11,7 +11,7 @@ import click
 
 from cowshed.cli.command import verb
 from cowshed.cli.output import Output, print_table, takes_format
-from cowshed.cli.places import image, takes
+from cowshed.cli.places import Room, image, takes
 from cowshed.cli.session import Session
 from cowshed.cli.sizes import format_size
 from cowshed.store import ImageSpec, ImageStat, SnapshotInfo, Store, Usage
@@ -57,7 +57,7 @@ class Member:
 @click.option("--dot", is_flag=True, help="Write a graph for Graphviz: cowshed tree --dot | dot -Tsvg.")
 @takes_format
 @click.pass_obj
-def tree(session: Session, spec: ImageSpec | str | None, dot: bool, output: Output) -> None:
+def tree(session: Session, spec: ImageSpec | Room | None, dot: bool, output: Output) -> None:
     """Show images, their snapshots, and the clones of those.
 
     Without an image, all of the store or of one pool; with one, the whole family it belongs to. HOLDS is
@@ -68,8 +68,8 @@ def tree(session: Session, spec: ImageSpec | str | None, dot: bool, output: Outp
         if isinstance(spec, ImageSpec):
             store.stat(spec)  # raises NotFound
     roots = [key for key, member in members.items() if member.parent not in members]
-    if isinstance(spec, str):
-        roots = [key for key in roots if key[0] == spec]
+    if isinstance(spec, Room):
+        roots = [key for key in roots if key[0] == spec.pool and spec.namespace in ("", key[1])]
     elif spec is not None:
         roots = [_root(members, (spec.pool, spec.namespace, spec.image))]
     if dot:

@@ -6,7 +6,7 @@ files, because no byte of a file is read twice (`file.Budget`).
 """
 
 from cowshed.formats.qcow2.sink import Qcow2Sink
-from cowshed.formats.qcow2.snapshots import Snapshot
+from cowshed.formats.qcow2.snapshots import Snapshot, snapshots_of
 from cowshed.formats.qcow2.source import Qcow2Source
 
-__all__ = ["Qcow2Sink", "Qcow2Source", "Snapshot"]
+__all__ = ["Qcow2Sink", "Qcow2Source", "Snapshot", "snapshots_of"]

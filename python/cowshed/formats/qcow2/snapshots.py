@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from cowshed.errors import FormatError, NotFound
 from cowshed.formats.qcow2.file import ImageFile
-from cowshed.formats.qcow2.header import Header, Table, check_l1
+from cowshed.formats.qcow2.header import Header, Table, check_l1, read_header
 
 _ENTRY = struct.Struct(">QIHHIIQII")
 _MAX_EXTRA = 1024
@@ -27,6 +28,12 @@ class Snapshot:
     vm_state: int
     """Bytes of the machine's memory that were saved with it."""
     table: Table
+
+
+def snapshots_of(stream: BinaryIO) -> list[Snapshot]:
+    """The internal snapshots of a qcow2 file, whatever is behind it. Raises FormatError, IOFailure."""
+    file = ImageFile(stream)
+    return read_snapshots(file, read_header(file))
 
 
 def read_snapshots(file: ImageFile, header: Header) -> list[Snapshot]:
