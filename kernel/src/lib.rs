@@ -24,6 +24,7 @@ pub mod kernel;
 mod live;
 pub mod log;
 mod meta;
+pub mod nbd;
 mod overlay;
 mod page;
 mod pages;

@@ -1,0 +1,3 @@
+//! NBD: disks over sockets.
+
+pub mod proto;
