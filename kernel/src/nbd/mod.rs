@@ -1,3 +1,5 @@
 //! NBD: disks over sockets.
 
 pub mod proto;
+pub mod stream;
+pub mod tls;

@@ -1,0 +1,221 @@
+//! TLS on connections, by rustls.
+
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{
+    ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection, crypto,
+};
+
+use super::stream::Socket;
+use crate::error::{Error, Result};
+
+/// Plain bytes that are encrypted at a time.
+const RECORDS: usize = 64 << 10;
+
+/// An encrypted connection.
+pub struct Tls {
+    socket: Socket,
+    /// Held only while bytes are turned around in memory, never while the socket is waited for.
+    state: Mutex<Connection>,
+    /// Held from taking encrypted bytes out of the state until they are written: their order counts.
+    sending: Mutex<()>,
+}
+
+/// How a server proves who it is, and whom it lets in.
+#[derive(Clone)]
+pub struct ServerTls(Arc<ServerConfig>);
+
+/// Whom a client trusts, and how it proves who it is.
+#[derive(Clone)]
+pub struct ClientTls {
+    config: Arc<ClientConfig>,
+    server_name: Option<String>,
+}
+
+fn broken(error: impl std::fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("TLS: {error}"))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let refuse = |what: &dyn std::fmt::Display| {
+        Error::invalid(format!("cannot take certificates from {}: {what}", path.display()))
+    };
+    let found: Vec<_> =
+        CertificateDer::pem_file_iter(path).and_then(Iterator::collect).map_err(|error| refuse(&error))?;
+    if found.is_empty() { Err(refuse(&"it holds none")) } else { Ok(found) }
+}
+
+fn key(path: &Path) -> Result<PrivateKeyDer<'static>> {
+    PrivateKeyDer::from_pem_file(path)
+        .map_err(|e| Error::invalid(format!("cannot take a private key from {}: {e}", path.display())))
+}
+
+fn roots(path: &Path) -> Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots
+            .add(certificate)
+            .map_err(|e| Error::invalid(format!("{} holds a certificate of no use: {e}", path.display())))?;
+    }
+    Ok(roots)
+}
+
+fn provider() -> Arc<crypto::CryptoProvider> {
+    Arc::new(crypto::ring::default_provider())
+}
+
+impl ServerTls {
+    /// From PEM files: the server's certificate with its chain, its key, and, where clients must have certificates,
+    /// the authorities that sign those.
+    pub fn load(certificate: &Path, key_file: &Path, client_ca: Option<&Path>) -> Result<ServerTls> {
+        let unfit = |e: &dyn std::fmt::Display| Error::invalid(format!("TLS cannot be set up: {e}"));
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(|e| unfit(&e))?;
+        let builder = match client_ca {
+            None => builder.with_no_client_auth(),
+            Some(path) => {
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots(path)?), provider())
+                        .build()
+                        .map_err(|e| unfit(&e))?;
+                builder.with_client_cert_verifier(verifier)
+            }
+        };
+        let config =
+            builder.with_single_cert(certificates(certificate)?, key(key_file)?).map_err(|e| unfit(&e))?;
+        Ok(ServerTls(Arc::new(config)))
+    }
+
+    /// The server's side of an agreement to encrypt; returns when it is made.
+    pub fn accept(&self, socket: Socket) -> io::Result<Tls> {
+        let state = ServerConnection::new(self.0.clone()).map_err(broken)?;
+        Tls::agree(socket, Connection::Server(state))
+    }
+}
+
+impl ClientTls {
+    /// From PEM files: the authorities to trust (none: whoever answers is trusted as far as his certificate is signed
+    /// by one of `ca`, so there must be some), the name that the server must have if not the host's, and the client's own
+    /// certificate and key.
+    pub fn load(ca: &Path, server_name: Option<String>, own: Option<(&Path, &Path)>) -> Result<ClientTls> {
+        let unfit = |e: &dyn std::fmt::Display| Error::invalid(format!("TLS cannot be set up: {e}"));
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(|e| unfit(&e))?
+            .with_root_certificates(roots(ca)?);
+        let config = match own {
+            None => builder.with_no_client_auth(),
+            Some((certificate, key_file)) => builder
+                .with_client_auth_cert(certificates(certificate)?, key(key_file)?)
+                .map_err(|e| unfit(&e))?,
+        };
+        Ok(ClientTls { config: Arc::new(config), server_name })
+    }
+
+    /// The client's side of an agreement to encrypt with `host`; returns when it is made.
+    pub fn connect(&self, socket: Socket, host: &str) -> io::Result<Tls> {
+        let name = self.server_name.clone().unwrap_or_else(|| host.to_string());
+        let name = ServerName::try_from(name).map_err(broken)?;
+        let state = ClientConnection::new(self.config.clone(), name).map_err(broken)?;
+        Tls::agree(socket, Connection::Client(state))
+    }
+}
+
+impl Tls {
+    fn agree(socket: Socket, state: Connection) -> io::Result<Tls> {
+        let tls = Tls { socket, state: Mutex::new(state), sending: Mutex::new(()) };
+        loop {
+            tls.send()?;
+            if !tls.state.lock().is_handshaking() {
+                return Ok(tls);
+            }
+            if tls.receive()? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    /// The socket below.
+    pub fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// Read some plain bytes; none at the end.
+    pub fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.state.lock().reader().read(buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                other => return other,
+            }
+            self.receive()?;
+        }
+    }
+
+    /// Whether plain bytes are there without reading the socket.
+    pub fn has_buffered(&self) -> bool {
+        let mut state = self.state.lock();
+        state.process_new_packets().is_ok_and(|state| state.plaintext_bytes_to_read() > 0)
+    }
+
+    /// Write all plain bytes.
+    pub fn write_all(&self, data: &[u8]) -> io::Result<()> {
+        for piece in data.chunks(RECORDS) {
+            let _sending = self.sending.lock();
+            self.state.lock().writer().write_all(piece)?;
+            self.send_held()?;
+        }
+        Ok(())
+    }
+
+    /// Tell the other side that nothing more comes.
+    pub fn close(&self) {
+        self.state.lock().send_close_notify();
+        // It may be gone already.
+        let _ = self.send();
+    }
+
+    /// Take what the socket has, waiting for it; how many bytes, none at the end.
+    fn receive(&self) -> io::Result<usize> {
+        let mut bytes = [0; 16 << 10];
+        let n = self.socket.read(&mut bytes)?;
+        let mut rest = &bytes[..n];
+        let answers = {
+            let mut state = self.state.lock();
+            loop {
+                let taken = state.read_tls(&mut rest)?;
+                state.process_new_packets().map_err(broken)?;
+                if taken == 0 || rest.is_empty() {
+                    break state.wants_write();
+                }
+            }
+        };
+        if answers {
+            self.send()?;
+        }
+        Ok(n)
+    }
+
+    fn send(&self) -> io::Result<()> {
+        let _sending = self.sending.lock();
+        self.send_held()
+    }
+
+    /// Write the encrypted bytes that wait.
+    fn send_held(&self) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        {
+            let mut state = self.state.lock();
+            while state.wants_write() {
+                state.write_tls(&mut bytes)?;
+            }
+        }
+        self.socket.write_all(&bytes)
+    }
+}
