@@ -83,25 +83,37 @@ impl Disk {
 
     /// Fill `buf` from `offset` on.
     pub fn read(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        self.read_pieces(offset, buf, Core::read_blocks).map(|_| ())
+    }
+
+    /// The same if the data is in memory; whether it was. What `buf` holds otherwise is undefined.
+    pub fn read_at_once(&self, offset: u64, buf: &mut [u8]) -> Result<bool> {
+        self.read_pieces(offset, buf, Core::read_blocks_at_once)
+    }
+
+    fn read_pieces(&self, offset: u64, buf: &mut [u8], read: impl ReadBlocks) -> Result<bool> {
         self.core.check_open()?;
         let len = buf.len() as u64;
         if len <= LEAF_BYTES - offset % LEAF_BYTES && offset <= MAX_DISK_SIZE {
-            return self.read_piece(&(offset..offset + len), buf);
+            return self.read_piece(&(offset..offset + len), buf, &read);
         }
         // All of it, before any of it is read.
         self.check_range(offset, len)?;
         for piece in leaf_pieces(offset, len) {
             let out = &mut buf[(piece.start - offset) as usize..(piece.end - offset) as usize];
-            self.read_piece(&piece, out)?;
+            if !self.read_piece(&piece, out, &read)? {
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
-    fn read_piece(&self, piece: &Range<u64>, out: &mut [u8]) -> Result<()> {
+    /// Read within a leaf; false as soon as `read` says so.
+    fn read_piece(&self, piece: &Range<u64>, out: &mut [u8], read: &impl ReadBlocks) -> Result<bool> {
         let _inside = self.core.grace.enter();
         let Some(leaf) = self.leaf(piece)? else {
             out.fill(0);
-            return Ok(());
+            return Ok(true);
         };
         let mut at = piece.start;
         while at < piece.end {
@@ -124,11 +136,14 @@ impl Disk {
             if first.is_none() {
                 out.fill(0);
             } else {
-                self.core.read_blocks(BlockNo(first.number()).offset() + at % BLOCK_SIZE, out)?;
+                let from = BlockNo(first.number()).offset() + at % BLOCK_SIZE;
+                if !read(&self.core, from, out)? {
+                    return Ok(false);
+                }
             }
             at = next;
         }
-        Ok(())
+        Ok(true)
     }
 
     fn leaf(&self, piece: &Range<u64>) -> Result<Option<Arc<Page>>> {
@@ -390,7 +405,7 @@ impl Disk {
                 return Ok(0);
             }
             let mut bytes = vec![0; (piece.end - piece.start) as usize];
-            self.read_piece(&piece, &mut bytes)?;
+            self.read_piece(&piece, &mut bytes, &Core::read_blocks)?;
             let leaf = self.leaf(&piece)?;
             let mapped =
                 |block: u64| leaf.as_ref().is_some_and(|leaf| !leaf.get(block as usize % FANOUT).is_none());
@@ -457,6 +472,14 @@ impl Disk {
     }
 }
 
+/// Fills a buffer from an offset in the blocks file on; false when that had to wait for the medium and may not.
+trait ReadBlocks: Fn(&Core, u64, &mut [u8]) -> Result<bool> {}
+impl<F: Fn(&Core, u64, &mut [u8]) -> Result<bool>> ReadBlocks for F {}
+
+fn reading(offset: u64, error: &std::io::Error) -> Error {
+    Error::io(format_args!("reading block {}", offset / BLOCK_SIZE), error)
+}
+
 /// How each block of a write within a leaf is to be stored.
 fn split(offset: u64, data: &[u8], leaf: Option<&(Arc<Page>, bool)>) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::new();
@@ -500,10 +523,14 @@ fn split(offset: u64, data: &[u8], leaf: Option<&(Arc<Page>, bool)>) -> Vec<Part
 }
 
 impl Core {
-    fn read_blocks(&self, offset: u64, out: &mut [u8]) -> Result<()> {
-        self.blocks
-            .read_at(offset, out)
-            .map_err(|e| Error::io(format_args!("reading block {}", offset / BLOCK_SIZE), &e))
+    /// Always true: it waits for the medium where it must.
+    fn read_blocks(&self, offset: u64, out: &mut [u8]) -> Result<bool> {
+        let read = self.blocks.read_at(offset, out);
+        read.map(|()| true).map_err(|e| reading(offset, &e))
+    }
+
+    fn read_blocks_at_once(&self, offset: u64, out: &mut [u8]) -> Result<bool> {
+        self.blocks.read_at_once(offset, out).map_err(|e| reading(offset, &e))
     }
 
     fn write_blocks(&self, offset: u64, data: &[u8]) -> Result<()> {

@@ -80,8 +80,8 @@ struct PySpaceInfo {
 }
 
 #[pyclass(frozen, name = "Kernel", module = "cowshed._kernel")]
-struct PyKernel {
-    kernel: Arc<Kernel>,
+pub(crate) struct PyKernel {
+    pub(crate) kernel: Arc<Kernel>,
 }
 
 #[pymethods]
@@ -441,5 +441,5 @@ fn _kernel(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<PyKernel>()?;
     m.add_class::<PyTransaction>()?;
     m.add_class::<PyDisk>()?;
-    Ok(())
+    crate::nbd::python::add(m)
 }

@@ -7,7 +7,7 @@ thread; none holds the GIL while it does I/O or waits.
 
 from os import PathLike
 from types import TracebackType
-from typing import Final, Literal, final
+from typing import Final, Literal, Protocol, final
 
 from typing_extensions import Buffer
 
@@ -202,3 +202,140 @@ class Disk:
         """Unmap blocks of the range that hold nothing but zeros; returns how many bytes that gave back."""
     def extents(self, offset: int, length: int, *, limit: int = 4096) -> list[tuple[int, int, bool]]:
         """`(offset, length, mapped)` pieces that cover the range without gaps, at most about `limit`."""
+
+# --- serving disks over NBD
+
+@final
+class Fence:
+    """Keeps all but one of those that have an image open from writing it; exports of one image share one."""
+
+    def __init__(self) -> None: ...
+    owner: int
+    """The `me` of the export that alone may write; 0: all may."""
+
+@final
+class NbdExport:
+    """A version as one connection is to have it."""
+
+    def __init__(
+        self,
+        version: int,
+        *,
+        read_only: bool,
+        description: str = "",
+        label: str = "",
+        fence: Fence | None = None,
+        me: int = 0,
+    ) -> None:
+        """`label` is what it counts as in statistics; `me` is who it is at the fence, and not 0 where that
+        matters.
+        """
+
+    @property
+    def version(self) -> int: ...
+    @property
+    def read_only(self) -> bool: ...
+    @property
+    def description(self) -> str: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def me(self) -> int: ...
+
+class NbdExports(Protocol):
+    """Whoever decides what is served.
+
+    Called from the server's threads while a connection is agreed on and when it is over, never for requests.
+    """
+
+    def open(self, name: str, peer: str) -> NbdExport:
+        """Raises LookupError or PermissionError with words for the client; all else counts as a failure."""
+
+    def close(self, export: NbdExport, fault: str | None) -> None:
+        """A connection to it is over; `fault` says how the client broke the protocol, if it did.
+
+        Each export that was opened is closed once, those that were only asked about too.
+        """
+
+    def names(self) -> list[tuple[str, str]]:
+        """Names and descriptions for clients that ask what there is."""
+
+    def snapshots(self, export: NbdExport) -> list[str]:
+        """Names of the snapshots from which it can tell its differences, as `cowshed:diff:NAME`."""
+
+    def snapshot_version(self, export: NbdExport, name: str) -> int:
+        """Raises LookupError."""
+
+@final
+class ServerTls:
+    """How a server proves who it is, and, with `client_ca`, whose clients it lets in. Paths of PEM files."""
+
+    def __init__(
+        self,
+        certificate: str | PathLike[str],
+        key: str | PathLike[str],
+        *,
+        client_ca: str | PathLike[str] | None = None,
+    ) -> None:
+        """Raises KernelError `invalid` for files that cannot be read or do not fit."""
+
+@final
+class NbdConnection:
+    id: int
+    peer: str
+    """`pid N uid N` on this machine, `HOST:PORT` elsewhere."""
+    label: str
+    """Empty while it is being agreed on."""
+    since: float
+    tls: bool
+
+@final
+class NbdStatistics:
+    """One kind of request on the exports with one label, since the server was made."""
+
+    label: str
+    operation: str
+    requests: int
+    errors: int
+    bytes: int
+    seconds: float
+    """From arrival to answer, summed."""
+    buckets: list[tuple[float, int]]
+    """Upper bound in seconds, and how many took so long and longer than the bound before."""
+
+@final
+class NbdServer:
+    """Serves versions over NBD, each connection by a thread of its own and none of them with the GIL.
+
+    It listens nowhere until it is told to. `stop` it before the kernel is closed.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        exports: NbdExports,
+        *,
+        max_connections: int = 1024,
+        handshake_seconds: float = 10.0,
+    ) -> None: ...
+    def listen_unix(self, path: str | PathLike[str], *, mode: int = 0o600) -> None:
+        """At a path that is not there yet (and is not removed in the end)."""
+
+    def listen_tcp(
+        self, host: str, port: int, *, tls: ServerTls | None = None, require_tls: bool = True
+    ) -> int:
+        """Returns the port; a free one for port 0."""
+
+    def listen_fd(self, fd: int, *, tls: ServerTls | None = None, require_tls: bool = False) -> None:
+        """Take over a socket that listens, and its descriptor, whatever comes of it."""
+
+    def connections(self) -> list[NbdConnection]: ...
+    def statistics(self) -> list[NbdStatistics]: ...
+    def disconnect(self, id: int) -> bool:
+        """Cut a connection off. False if it is gone."""
+
+    def stop(self, drain_seconds: float = 10.0) -> bool:
+        """Take no more connections and requests, and return when those that came are answered.
+
+        What is not over after `drain_seconds` is cut off; then False.
+        """

@@ -48,6 +48,11 @@ pub trait Storage: Send + Sync + fmt::Debug + 'static {
     /// Fill `buf` from `offset` on. Bytes beyond the end are `UnexpectedEof`.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
 
+    /// The same if that needs no waiting for a medium; whether it was done. What `buf` holds otherwise is undefined.
+    fn read_at_once(&self, offset: u64, buf: &mut [u8]) -> io::Result<bool> {
+        self.read_at(offset, buf).map(|()| true)
+    }
+
     /// Write all of `data` at `offset`; writing beyond the end extends, and what lies between is zero.
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()>;
 

@@ -1,0 +1,95 @@
+//! The bytes that came in and have not been used, and those that are to go out.
+
+use std::io;
+
+use super::stream::Stream;
+
+/// What is read from a socket at a time, at most. Buffers are made of untouched memory, which takes none.
+const INPUT: usize = 256 << 10;
+/// What is gathered before it is written: the largest piece of a read, and headers.
+const OUTPUT: usize = 320 << 10;
+
+/// Bytes that a client sent.
+pub struct Input {
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Input {
+    /// Nothing yet.
+    pub fn new() -> Input {
+        Input { bytes: vec![0; INPUT], start: 0, end: 0 }
+    }
+
+    /// What is there.
+    pub fn available(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    /// Done with the first `n` of them.
+    pub fn consume(&mut self, n: usize) {
+        self.start += n;
+        debug_assert!(self.start <= self.end);
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        }
+    }
+
+    /// Read some more, waiting for them; how many, none at the end.
+    pub fn fill(&mut self, stream: &Stream) -> io::Result<usize> {
+        if self.start > 0 {
+            self.bytes.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+        let n = stream.read(&mut self.bytes[self.end..])?;
+        self.end += n;
+        Ok(n)
+    }
+}
+
+/// Bytes for a client.
+pub struct Output {
+    bytes: Vec<u8>,
+    len: usize,
+}
+
+impl Output {
+    /// Nothing yet.
+    pub fn new() -> Output {
+        Output { bytes: vec![0; OUTPUT], len: 0 }
+    }
+
+    /// Room for `n` bytes, no more than [`OUTPUT`]; what is gathered is written where it would be in the way.
+    pub fn room(&mut self, stream: &Stream, n: usize) -> io::Result<&mut [u8]> {
+        if self.len + n > OUTPUT {
+            self.write(stream)?;
+        }
+        Ok(&mut self.bytes[self.len..self.len + n])
+    }
+
+    /// The first `n` bytes of the room are used now.
+    pub fn add(&mut self, n: usize) {
+        self.len += n;
+    }
+
+    /// Append bytes; long ones are written at once.
+    pub fn push(&mut self, stream: &Stream, data: &[u8]) -> io::Result<()> {
+        if data.len() > OUTPUT / 4 {
+            self.write(stream)?;
+            return stream.write_all(data);
+        }
+        self.room(stream, data.len())?.copy_from_slice(data);
+        self.add(data.len());
+        Ok(())
+    }
+
+    /// Write what is gathered.
+    pub fn write(&mut self, stream: &Stream) -> io::Result<()> {
+        if self.len > 0 {
+            let len = std::mem::take(&mut self.len);
+            stream.write_all(&self.bytes[..len])?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,392 @@
+//! Listening, connections and their limits, and the end.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Shutdown, TcpListener, ToSocketAddrs};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::{Duration, Instant, SystemTime};
+
+use parking_lot::{Condvar, Mutex};
+use rustix::fs::{Mode, fchmod};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
+
+use super::exports::Exports;
+use super::negotiation::{Terms, negotiate};
+use super::outbox::Budget;
+use super::pool::Pool;
+use super::session::{End, Session, Shared};
+use super::statistics::Statistics;
+use super::stream::{Socket, Stream};
+use super::tls::ServerTls;
+use crate::error::{Error, Result};
+
+/// Memory for requests that wait for a medium, of all connections together.
+const APART_BYTES: usize = 64 << 20;
+/// Connections that the system holds for a listener.
+const BACKLOG: i32 = 256;
+/// Connections that are being agreed on; when there are more, the oldest has to go.
+const HANDSHAKES: usize = 256;
+/// Stack of a connection's thread, most of it never touched.
+const STACK: usize = 1 << 20;
+/// How long connections that were cut off are waited for.
+const CUT_OFF: Duration = Duration::from_secs(5);
+
+/// How a server bounds what clients can ask of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at a time.
+    pub connections: usize,
+    /// How long a client may take to choose an export.
+    pub handshake: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { connections: 1024, handshake: Duration::from_secs(10) }
+    }
+}
+
+/// TLS on a listener.
+#[derive(Clone, Default)]
+pub struct Encryption {
+    /// The server's certificate.
+    pub tls: Option<ServerTls>,
+    /// Whether those that do not encrypt are turned away.
+    pub required: bool,
+}
+
+/// A connection, for people.
+#[derive(Clone, Debug)]
+pub struct ConnectionInfo {
+    /// Never used twice.
+    pub id: u64,
+    /// Who it is.
+    pub peer: String,
+    /// The export's label; empty during the handshake.
+    pub label: String,
+    /// When it came.
+    pub since: SystemTime,
+    /// Whether it is encrypted.
+    pub tls: bool,
+}
+
+struct Connection {
+    socket: Socket,
+    info: ConnectionInfo,
+    agreed: bool,
+}
+
+enum Listener {
+    Unix(UnixListener),
+    Tcp(TcpListener),
+}
+
+/// A running server.
+pub struct Server {
+    inner: Arc<Inner>,
+    listeners: Mutex<Vec<OwnedFd>>,
+}
+
+struct Inner {
+    exports: Arc<dyn Exports>,
+    limits: Limits,
+    shared: Shared,
+    statistics: Statistics,
+    connections: Mutex<Connections>,
+    gone: Condvar,
+    last_id: AtomicU64,
+}
+
+#[derive(Default)]
+struct Connections {
+    live: BTreeMap<u64, Connection>,
+    stopping: bool,
+    /// Threads that accept.
+    accepting: usize,
+}
+
+impl Server {
+    /// A server that listens nowhere yet.
+    pub fn new(exports: Arc<dyn Exports>, limits: Limits) -> Server {
+        let inner = Inner {
+            exports,
+            limits,
+            shared: Shared { pool: Arc::new(Pool::default()), budget: Arc::new(Budget::new(APART_BYTES)) },
+            statistics: Statistics::default(),
+            connections: Mutex::default(),
+            gone: Condvar::new(),
+            last_id: AtomicU64::new(0),
+        };
+        Server { inner: Arc::new(inner), listeners: Mutex::default() }
+    }
+
+    /// Listen at a path that is not there yet, open to those whom `mode` lets in.
+    pub fn listen_unix(&self, path: &Path, mode: u32) -> Result<()> {
+        let io = |e| Error::io(format_args!("listening at {}", path.display()), &io::Error::from(e));
+        let address = SocketAddrUnix::new(path.as_os_str().as_bytes()).map_err(io)?;
+        let socket =
+            socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).map_err(io)?;
+        // Before it has a name: no one comes in meanwhile.
+        fchmod(&socket, Mode::from_raw_mode(mode)).map_err(io)?;
+        bind(&socket, &address).map_err(io)?;
+        listen(&socket, BACKLOG).map_err(io)?;
+        self.start(Listener::Unix(socket.into()), Encryption::default())
+    }
+
+    /// Listen at an address; the port that it is (one that is free, for port 0).
+    pub fn listen_tcp(&self, host: &str, port: u16, encryption: Encryption) -> Result<u16> {
+        let io = |e| Error::io(format_args!("listening at {host} port {port}"), &e);
+        let mut bound = port;
+        for address in (host, port).to_socket_addrs().map_err(io)? {
+            let listener = TcpListener::bind(address).map_err(io)?;
+            bound = listener.local_addr().map_err(io)?.port();
+            self.start(Listener::Tcp(listener), encryption.clone())?;
+            if port == 0 {
+                break;
+            }
+        }
+        Ok(bound)
+    }
+
+    /// Accept at a socket that listens already, of either kind.
+    pub fn listen_fd(&self, fd: OwnedFd, encryption: Encryption) -> Result<()> {
+        let io = |e| Error::io("taking over a socket", &io::Error::from(e));
+        let family = rustix::net::sockopt::socket_domain(&fd).map_err(io)?;
+        if !rustix::net::sockopt::socket_acceptconn(&fd).map_err(io)? {
+            return Err(Error::invalid("the socket that was handed over does not listen"));
+        }
+        let listener = match family {
+            AddressFamily::UNIX => Listener::Unix(fd.into()),
+            AddressFamily::INET | AddressFamily::INET6 => Listener::Tcp(fd.into()),
+            _ => {
+                return Err(Error::invalid(
+                    "the socket that was handed over is of no kind that NBD goes over",
+                ));
+            }
+        };
+        self.start(listener, encryption)
+    }
+
+    fn start(&self, listener: Listener, encryption: Encryption) -> Result<()> {
+        let io = |e| Error::io("starting to listen", &e);
+        let fd = listener.as_fd().try_clone_to_owned().map_err(io)?;
+        let inner = self.inner.clone();
+        // Under the lock, so that a stop either sees the listener or prevents it.
+        let mut listeners = self.listeners.lock();
+        {
+            let mut connections = inner.connections.lock();
+            if connections.stopping {
+                return Err(Error::new(crate::error::Kind::Closed, "the server is stopping"));
+            }
+            connections.accepting += 1;
+        }
+        let accept = {
+            let inner = inner.clone();
+            move || {
+                inner.accept(&listener, &encryption);
+                inner.connections.lock().accepting -= 1;
+                inner.gone.notify_all();
+            }
+        };
+        if let Err(error) = thread("cowshed-nbd").spawn(accept) {
+            inner.connections.lock().accepting -= 1;
+            return Err(io(error));
+        }
+        listeners.push(fd);
+        Ok(())
+    }
+
+    /// Who is connected.
+    pub fn connections(&self) -> Vec<ConnectionInfo> {
+        self.inner.connections.lock().live.values().map(|connection| connection.info.clone()).collect()
+    }
+
+    /// How many requests there were, and how long they took.
+    pub fn statistics(&self) -> &Statistics {
+        &self.inner.statistics
+    }
+
+    /// Cut a connection off; false if it is gone.
+    pub fn disconnect(&self, id: u64) -> bool {
+        match self.inner.connections.lock().live.get(&id) {
+            Some(connection) => {
+                // It may end by itself at this moment.
+                let _ = connection.socket.shutdown(Shutdown::Both);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Take no more connections or requests, answer those that came, and return when all is over; what is not over after
+    /// `drain` is cut off. Whether nothing had to be.
+    pub fn stop(&self, drain: Duration) -> bool {
+        let mut connections = self.inner.connections.lock();
+        connections.stopping = true;
+        drop(connections);
+        for listener in self.listeners.lock().drain(..) {
+            let _ = rustix::net::shutdown(&listener, rustix::net::Shutdown::Both);
+        }
+        connections = self.inner.connections.lock();
+        for connection in connections.live.values() {
+            let how = if connection.agreed { Shutdown::Read } else { Shutdown::Both };
+            let _ = connection.socket.shutdown(how);
+        }
+        let deadline = Instant::now() + drain;
+        if self.inner.wait_until_over(&mut connections, deadline) {
+            return true;
+        }
+        for connection in connections.live.values() {
+            let _ = connection.socket.shutdown(Shutdown::Both);
+        }
+        self.inner.wait_until_over(&mut connections, Instant::now() + CUT_OFF);
+        false
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop(Duration::ZERO);
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        match self {
+            Listener::Unix(listener) => listener.as_fd(),
+            Listener::Tcp(listener) => listener.as_fd(),
+        }
+    }
+}
+
+impl Listener {
+    /// The next connection, and who it is.
+    fn accept(&self) -> io::Result<(Socket, String)> {
+        match self {
+            Listener::Unix(listener) => {
+                let (socket, _) = listener.accept()?;
+                let peer = match rustix::net::sockopt::socket_peercred(&socket) {
+                    Ok(who) => format!("pid {} uid {}", who.pid.as_raw_pid(), who.uid.as_raw()),
+                    Err(_) => "a local process".into(),
+                };
+                Ok((Socket::Unix(socket), peer))
+            }
+            Listener::Tcp(listener) => {
+                let (socket, address) = listener.accept()?;
+                Ok((Socket::Tcp(socket), address.to_string()))
+            }
+        }
+    }
+}
+
+fn thread(name: &str) -> std::thread::Builder {
+    std::thread::Builder::new().name(name.into()).stack_size(STACK)
+}
+
+impl Inner {
+    /// Whether all threads ended before the deadline.
+    fn wait_until_over(
+        &self,
+        connections: &mut parking_lot::MutexGuard<'_, Connections>,
+        deadline: Instant,
+    ) -> bool {
+        while !connections.live.is_empty() || connections.accepting > 0 {
+            if self.gone.wait_until(connections, deadline).timed_out() {
+                return connections.live.is_empty() && connections.accepting == 0;
+            }
+        }
+        true
+    }
+
+    fn accept(self: &Arc<Inner>, listener: &Listener, encryption: &Encryption) {
+        loop {
+            let accepted = listener.accept();
+            if self.connections.lock().stopping {
+                return;
+            }
+            match accepted {
+                Ok((socket, peer)) => self.admit(socket, peer, encryption),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // No descriptor or no memory: others may give some back.
+                Err(_) => std::thread::sleep(Duration::from_millis(50)),
+            }
+        }
+    }
+
+    /// Give a connection a thread, if there is room for it.
+    fn admit(self: &Arc<Inner>, socket: Socket, peer: String, encryption: &Encryption) {
+        let Ok(handle) = socket.prepare().and_then(|()| socket.try_clone()) else { return };
+        let id = self.last_id.fetch_add(1, SeqCst) + 1;
+        let info = ConnectionInfo { id, peer, label: String::new(), since: SystemTime::now(), tls: false };
+        {
+            let mut connections = self.connections.lock();
+            let shaking: Vec<&Connection> = connections.live.values().filter(|c| !c.agreed).collect();
+            let full = connections.live.len() >= self.limits.connections;
+            if shaking.len() >= HANDSHAKES || full {
+                // Those that have not agreed on anything make room for those that may, the oldest first.
+                match shaking.first() {
+                    Some(oldest) => {
+                        let _ = oldest.socket.shutdown(Shutdown::Both);
+                    }
+                    None => return,
+                }
+                if full {
+                    return;
+                }
+            }
+            connections.live.insert(id, Connection { socket: handle, info, agreed: false });
+        }
+        let (inner, encryption) = (self.clone(), encryption.clone());
+        let serve = move || {
+            inner.serve(id, socket, &encryption);
+            inner.connections.lock().live.remove(&id);
+            inner.gone.notify_all();
+        };
+        if thread("cowshed-nbd").spawn(serve).is_err() {
+            self.connections.lock().live.remove(&id);
+        }
+    }
+
+    fn serve(&self, id: u64, socket: Socket, encryption: &Encryption) {
+        let peer = match self.connections.lock().live.get(&id) {
+            Some(connection) => connection.info.peer.clone(),
+            None => return,
+        };
+        let terms = Terms {
+            exports: &*self.exports,
+            tls: encryption.tls.as_ref(),
+            tls_required: encryption.required,
+            timeout: self.limits.handshake,
+            peer: &peer,
+        };
+        // Whoever broke off the handshake knows why.
+        let Ok(Some(agreed)) = negotiate(socket, &terms) else { return };
+        let draining = {
+            let mut connections = self.connections.lock();
+            if let Some(connection) = connections.live.get_mut(&id) {
+                connection.agreed = true;
+                connection.info.label = agreed.export.label.clone();
+                connection.info.tls = matches!(agreed.stream, Stream::Tls(_));
+            }
+            connections.stopping
+        };
+        let mut fault = None;
+        if !draining {
+            let counts = self.statistics.of(&agreed.export.label);
+            if let Ok(mut session) = Session::new(&agreed, &self.shared, id, counts) {
+                fault = match session.run() {
+                    End::Closed => None,
+                    End::Violation(what) => Some(what),
+                };
+            }
+        }
+        agreed.stream.close();
+        self.exports.close(&agreed.export, fault);
+    }
+}
