@@ -16,18 +16,20 @@ LAYERS: list[set[str]] = [
     {"_kernel"},
     {"formats"},
     {"store"},
+    {"wire"},
     {"local", "remote", "ceph"},
     {"opening"},
     {"transfer"},
     {"cloud", "backup", "doctor", "demo"},
-    {"compat", "serve"},
+    {"compat", "serve", "attach"},
     {"cli"},
     {"__main__"},
 ]
 # `cowshed` itself only hands out names, when they are first asked for; anyone may ask it for its version.
 FACADE = {"": {"errors", "opening", "store"}}
-# The kernel is the local engine's alone; `opening` starts it.
-KERNEL_USERS = {"local", "opening"}
+# Versions and the catalogue are the local engine's alone; `opening` starts it. The daemon and its clients
+# use the kernel's NBD server and client.
+KERNEL_USERS = {"local", "opening", "remote", "serve"}
 
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 

@@ -162,7 +162,13 @@ class UnsupportedFormat(CowshedError):
 class PermissionDenied(CowshedError):
     errno = _errno.EACCES
     http_status = 403
-    meaning = "The operating system does not allow it to this user."
+    meaning = "The operating system does not allow it to this user, or the daemon to this token."
+
+
+class NotAuthenticated(CowshedError):
+    errno = _errno.ENOKEY
+    http_status = 401
+    meaning = "The daemon does not know who asks: there is no token, or not one that it knows."
 
 
 class Disconnected(CowshedError):
