@@ -4,72 +4,133 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 from cowshed.errors import Busy, InvalidArgument, NotFound
 from cowshed.store.records import Locker, Watcher
 
 
-class Clients:
-    """In memory: it ends with the open store, as a client's watches and exclusive locks do in RBD.
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who acts, in locks and among watchers."""
 
-    All that have an image open here are one RBD client, and tell one another apart by their cookies.
+    name: str
+    """`client.` and a number that no other one has."""
+    address: str
+    """`host:0/pid`, for people."""
+
+
+def this_process() -> Client:
+    """A new client, of this process."""
+    name = f"client.{int.from_bytes(os.urandom(5))}"
+    return Client(name, f"{os.uname().nodename}:0/{os.getpid()}")
+
+
+class Fence(Protocol):
+    """What tells those who write without asking here (NBD) that someone holds the exclusive lock."""
+
+    owner: int
+    """The number of the opening that holds it; 0: none does."""
+
+
+class Openings:
+    """In memory: it ends with the open store, as watches and exclusive locks do in RBD.
+
+    Every opening has a number, and a cookie made of it; clients may have several of one image. The exclusive
+    lock is among all openings of an image, whoever's they are.
     """
 
     def __init__(self) -> None:
-        self.name = f"client.{int.from_bytes(os.urandom(5))}"
-        self.address = f"{os.uname().nodename}:0/{os.getpid()}"
         self._lock = threading.Lock()
-        self._writers: dict[str, set[str]] = {}
-        self.owners: dict[str, str] = {}
-        """The cookies of those that acquired an image's exclusive lock, by the image's id."""
+        self._writers: dict[str, dict[int, Client]] = {}
+        self.owners: dict[str, int] = {}
+        """The openings that hold their image's exclusive lock, by the image's id."""
+        self._fences: dict[str, tuple[Fence, int]] = {}
         self._entered = 0
 
-    def enter(self, image_id: str) -> str:
-        """Someone opens an image for writing; a cookie for it."""
+    def enter(self, image_id: str, client: Client) -> int:
+        """Someone opens an image for writing; a number for it."""
         with self._lock:
             self._entered += 1
-            cookie = f"auto {self._entered}"
-            self._writers.setdefault(image_id, set()).add(cookie)
-            return cookie
+            self._writers.setdefault(image_id, {})[self._entered] = client
+            return self._entered
 
-    def leave(self, image_id: str, cookie: str) -> None:
+    def leave(self, image_id: str, number: int) -> None:
         """Closes it, and lets go what it held."""
         with self._lock:
-            writers = self._writers.get(image_id, set())
-            writers.discard(cookie)
+            writers = self._writers.get(image_id, {})
+            writers.pop(number, None)
             if not writers:
                 self._writers.pop(image_id, None)
-            if self.owners.get(image_id) == cookie:
-                del self.owners[image_id]
+            if self.owners.get(image_id) == number:
+                self._disown(image_id)
 
     def watchers(self, image_id: str) -> list[Watcher]:
-        """Those that have it open now."""
+        """Those that have it open now, in the order of opening."""
         with self._lock:
             return [
-                Watcher(self.name, cookie, self.address) for cookie in sorted(self._writers.get(image_id, ()))
+                Watcher(client.name, cookie(number), client.address)
+                for number, client in self._writers.get(image_id, {}).items()
             ]
 
-    def acquire(self, image_id: str, cookie: str) -> None:
+    def acquire(self, image_id: str, number: int) -> None:
         """Raises Busy if another has it."""
         with self._lock:
-            if self.owners.setdefault(image_id, cookie) != cookie:
+            if self.owners.setdefault(image_id, number) != number:
                 raise Busy("the exclusive lock is held by another who has the image open")
+            self._tell(image_id, number)
 
-    def release(self, image_id: str, cookie: str) -> None:
+    def release(self, image_id: str, number: int) -> None:
         """Raises InvalidArgument if it is not held so."""
         with self._lock:
-            if self.owners.get(image_id) != cookie:
+            if self.owners.get(image_id) != number:
                 raise InvalidArgument("the exclusive lock is not held")
-            del self.owners[image_id]
+            self._disown(image_id)
 
     def owner(self, image_id: str) -> Locker | None:
         """Who holds it."""
-        cookie = self.owners.get(image_id)
-        return None if cookie is None else Locker(self.name, cookie, self.address)
-
-    def break_owner(self, image_id: str, cookie: str) -> None:
-        """Take it from whoever has it. Raises NotFound if he has not."""
         with self._lock:
-            if self.owners.get(image_id) != cookie:
-                raise NotFound(f"no one holds the exclusive lock as {cookie!r}")
-            del self.owners[image_id]
+            number = self.owners.get(image_id)
+            if number is None:
+                return None
+            client = self._writers[image_id][number]
+            return Locker(client.name, cookie(number), client.address)
+
+    def break_owner(self, image_id: str, broken: str) -> None:
+        """Take it from the one with that cookie. Raises NotFound if he does not hold it."""
+        with self._lock:
+            number = self.owners.get(image_id)
+            if number is None or cookie(number) != broken:
+                raise NotFound(f"no one holds the exclusive lock as {broken!r}")
+            self._disown(image_id)
+
+    def fence(self, image_id: str, make: Callable[[], Fence]) -> Fence:
+        """The image's fence, which follows the lock until `unfence` was called as often as this."""
+        with self._lock:
+            fence, users = self._fences.get(image_id) or (make(), 0)
+            self._fences[image_id] = fence, users + 1
+            fence.owner = self.owners.get(image_id, 0)
+            return fence
+
+    def unfence(self, image_id: str) -> None:
+        """One that asked for the fence needs it no longer."""
+        with self._lock:
+            fence, users = self._fences.pop(image_id)
+            if users > 1:
+                self._fences[image_id] = fence, users - 1
+
+    def _disown(self, image_id: str) -> None:
+        del self.owners[image_id]
+        self._tell(image_id, 0)
+
+    def _tell(self, image_id: str, number: int) -> None:
+        found = self._fences.get(image_id)
+        if found:
+            found[0].owner = number
+
+
+def cookie(number: int) -> str:
+    """What an opening is called in lists of watchers and lockers."""
+    return f"auto {number}"

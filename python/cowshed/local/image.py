@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from cowshed._kernel import Disk, KernelError
@@ -10,7 +10,7 @@ from cowshed.errors import Closed, InvalidArgument, ReadOnly
 from cowshed.local import images
 from cowshed.local.boundary import kernel_errors, translated
 from cowshed.local.catalog import Catalog
-from cowshed.local.clients import Clients
+from cowshed.local.clients import Client, Fence, Openings, cookie
 from cowshed.store.interface import Image
 from cowshed.store.records import Extent, Locker
 from cowshed.store.spec import ImageSpec, SnapSpec
@@ -24,10 +24,10 @@ class LocalImage(Image):
 
     __slots__ = (
         "_catalog",
-        "_clients",
-        "_cookie",
         "_disk",
         "_image_id",
+        "_number",
+        "_openings",
         "_owners",
         "_read_only",
         "_spec",
@@ -42,7 +42,8 @@ class LocalImage(Image):
         image_id: str,
         version: int,
         read_only: bool,
-        clients: Clients | None = None,
+        openings: Openings | None = None,
+        client: Client | None = None,
     ) -> None:
         self._catalog = catalog
         self._spec = spec
@@ -51,9 +52,13 @@ class LocalImage(Image):
         self._read_only = read_only
         self._written = False
         self._disk: Disk | None = catalog.kernel.disk(version)
-        self._clients = None if read_only else clients
-        self._owners: dict[str, str] = self._clients.owners if self._clients else {}
-        self._cookie = self._clients.enter(image_id) if self._clients else ""
+        self._openings: Openings | None = None
+        self._owners: dict[str, int] = {}
+        self._number = 0
+        if openings and client and not read_only:
+            self._openings = openings
+            self._owners = openings.owners
+            self._number = openings.enter(image_id, client)
 
     def _open_disk(self) -> Disk:
         if self._disk is None:
@@ -68,7 +73,7 @@ class LocalImage(Image):
                 f"{str(self._spec)!r} is open read-only",
                 hint="a snapshot cannot be written; clone it" if isinstance(self._spec, SnapSpec) else None,
             )
-        if self._owners and self._owners.get(self._image_id, self._cookie) != self._cookie:
+        if self._owners and self._owners.get(self._image_id, self._number) != self._number:
             raise ReadOnly(
                 f"{str(self._spec)!r} cannot be written: another who has it open holds the exclusive lock",
                 hint="wait until it is let go",
@@ -93,8 +98,8 @@ class LocalImage(Image):
         disk, self._disk = self._disk, None
         if disk is None:
             return
-        if self._clients:
-            self._clients.leave(self._image_id, self._cookie)
+        if self._openings:
+            self._openings.leave(self._image_id, self._number)
         if not self._written:
             return
         with kernel_errors:
@@ -141,13 +146,13 @@ class LocalImage(Image):
     @property
     def is_lock_owner(self) -> bool:
         self._open_disk()
-        return bool(self._cookie) and self._owners.get(self._image_id) == self._cookie
+        return self._owners.get(self._image_id) == self._number
 
     def lock_acquire(self) -> None:
-        self._lockable().acquire(self._image_id, self._cookie)
+        self._lockable().acquire(self._image_id, self._number)
 
     def lock_release(self) -> None:
-        self._lockable().release(self._image_id, self._cookie)
+        self._lockable().release(self._image_id, self._number)
 
     def lock_owner(self) -> Locker | None:
         return self._lockable().owner(self._image_id)
@@ -155,9 +160,9 @@ class LocalImage(Image):
     def lock_break(self, cookie: str) -> None:
         self._lockable().break_owner(self._image_id, cookie)
 
-    def _lockable(self) -> Clients:
+    def _lockable(self) -> Openings:
         self._open_disk()
-        if self._clients is None:
+        if self._openings is None:
             raise ReadOnly(f"{str(self._spec)!r} is open read-only, and has no exclusive lock")
         with kernel_errors:
             image = self._catalog.image_by_id(self._image_id)
@@ -166,14 +171,56 @@ class LocalImage(Image):
                 f"{str(self._spec)!r} does not have the feature exclusive-lock",
                 hint=f"`cowshed feature enable {self._spec} exclusive-lock`",
             )
-        return self._clients
+        return self._openings
+
+    # For those who serve the disk through the kernel, past this object.
+
+    @property
+    def version(self) -> int:
+        """The kernel's version that is read and written here."""
+        return self._version
+
+    @property
+    def number(self) -> int:
+        """Of this opening among all that may write the image; 0 for a read-only one."""
+        return self._number
+
+    @property
+    def cookie(self) -> str:
+        """What this opening is called among watchers; empty for a read-only one."""
+        return cookie(self._number) if self._number else ""
+
+    def note_written(self) -> None:
+        """It was written past this object: closing shall write down the time, and flush."""
+        self._written = not self._read_only
+
+    def fence(self, make: Callable[[], Fence]) -> Fence | None:
+        """The image's fence (`Openings.fence`), to be given back by `unfence`, closed or not; None when
+        read-only.
+        """
+        return self._openings.fence(self._image_id, make) if self._openings else None
+
+    def unfence(self) -> None:
+        """Give back what `fence` gave."""
+        if self._openings:
+            self._openings.unfence(self._image_id)
+
+    @kernel_errors
+    def start_snapshots(self) -> list[str]:
+        """The names of the snapshots that a diff can start from, in the order of their creation."""
+        last = self._version if isinstance(self._spec, SnapSpec) else None
+        return [
+            snapshot.name
+            for version, snapshot in self._catalog.snapshots(self._image_id)
+            if snapshot.namespace == "user" and (last is None or version <= last)
+        ]
 
     def diff(
         self, from_snapshot: str | None = None, *, offset: int = 0, length: int | None = None
     ) -> Iterator[Extent]:
         with kernel_errors:
             size = self._open_disk().size
-            old = None if from_snapshot is None else self._start(from_snapshot)
+            old = None if from_snapshot is None else self.start_version(from_snapshot)
         end = size if length is None else offset + length
         if not 0 <= offset <= end <= size:
             raise InvalidArgument(
@@ -181,8 +228,9 @@ class LocalImage(Image):
             )
         return self._extents(old, offset, end)
 
-    def _start(self, from_snapshot: str) -> int:
-        """The version that a diff starts from."""
+    @kernel_errors
+    def start_version(self, from_snapshot: str) -> int:
+        """The version that a diff from that snapshot starts from. Raises NotFound, InvalidArgument."""
         spec = self._spec.image_spec if isinstance(self._spec, SnapSpec) else self._spec
         _, _, version, _ = self._catalog.snapshot(spec.at(from_snapshot))
         if isinstance(self._spec, SnapSpec) and version > self._version:

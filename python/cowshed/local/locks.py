@@ -6,7 +6,7 @@ from cowshed.errors import AlreadyExists, Busy, NotFound
 from cowshed.local import keys
 from cowshed.local.boundary import kernel_errors
 from cowshed.local.catalog import Change
-from cowshed.local.clients import Clients
+from cowshed.local.clients import Client, Openings
 from cowshed.local.part import Part
 from cowshed.local.stored import StoredLock
 from cowshed.store.locks import Locks
@@ -17,11 +17,12 @@ from cowshed.store.spec import ImageSpec, as_image
 class LocalLocks(Part, Locks):
     """The locks of a local store."""
 
-    _clients: Clients
+    _client: Client
+    _openings: Openings
 
     @property
     def client(self) -> str:
-        return self._clients.name
+        return self._client.name
 
     @kernel_errors
     def locks(self, spec: ImageSpec | str) -> LockInfo | None:
@@ -35,7 +36,7 @@ class LocalLocks(Part, Locks):
 
     @kernel_errors
     def lock(self, spec: ImageSpec | str, cookie: str, *, tag: str | None = None) -> None:
-        spec, me = as_image(spec), (self.client, cookie, self._clients.address)
+        spec, me = as_image(spec), (self.client, cookie, self._client.address)
 
         def decide(change: Change) -> None:
             key, lock = _lock_of(change, spec)
@@ -75,7 +76,7 @@ class LocalLocks(Part, Locks):
     @kernel_errors
     def watchers(self, spec: ImageSpec | str) -> list[Watcher]:
         image_id, _ = self._catalog.image(as_image(spec))
-        return self._clients.watchers(image_id)
+        return self._openings.watchers(image_id)
 
 
 def _lock_of(change: Change, spec: ImageSpec) -> tuple[bytes, StoredLock | None]:

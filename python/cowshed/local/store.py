@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 
 from cowshed._kernel import Kernel
@@ -10,7 +11,7 @@ from cowshed.local import check, clones, copies, images, keys, pools, snapshots,
 from cowshed.local import features as image_features
 from cowshed.local.boundary import kernel_errors
 from cowshed.local.catalog import Catalog, Change
-from cowshed.local.clients import Clients
+from cowshed.local.clients import Client, Openings, this_process
 from cowshed.local.groups import LocalGroups
 from cowshed.local.image import LocalImage
 from cowshed.local.locks import LocalLocks
@@ -18,7 +19,7 @@ from cowshed.local.migration import LocalMigration
 from cowshed.local.settings import LocalSettings
 from cowshed.local.stored import SCHEME_VERSION
 from cowshed.local.trash import LocalTrash
-from cowshed.store.interface import Image, Store
+from cowshed.store.interface import Store
 from cowshed.store.progress import Progress
 from cowshed.store.records import (
     ChildInfo,
@@ -44,7 +45,9 @@ class LocalStore(LocalTrash, LocalGroups, LocalSettings, LocalLocks, LocalMigrat
         self._target = target
         self._closed = False
         self._opened_catalog = Catalog(kernel)
-        self._clients = Clients()
+        self._client = this_process()
+        self._openings = Openings()
+        self._shared = False
         with kernel_errors:
             scheme = kernel.get(keys.SCHEME)
             if scheme in (None, b"1"):
@@ -63,8 +66,19 @@ class LocalStore(LocalTrash, LocalGroups, LocalSettings, LocalLocks, LocalMigrat
     def close(self) -> None:
         if not self._closed:
             self._closed = True
-            with kernel_errors:
-                self._kernel.close()
+            if not self._shared:
+                with kernel_errors:
+                    self._kernel.close()
+
+    def acting_for(self, client: Client) -> LocalStore:
+        """This same store, as another client: its locks and what it opens are that one's.
+
+        It ends with this one; closing it closes nothing else.
+        """
+        other = copy.copy(self)
+        other._client = client
+        other._shared = True
+        return other
 
     # --- pools
 
@@ -129,7 +143,7 @@ class LocalStore(LocalTrash, LocalGroups, LocalSettings, LocalLocks, LocalMigrat
 
     def open(
         self, spec: ImageSpec | SnapSpec | str, *, read_only: bool = False, snapshot_id: int | None = None
-    ) -> Image:
+    ) -> LocalImage:
         spec = as_spec(spec)
         catalog = self._catalog
         with kernel_errors:
@@ -142,7 +156,7 @@ class LocalStore(LocalTrash, LocalGroups, LocalSettings, LocalLocks, LocalMigrat
                 if snapshot is None:
                     raise NotFound(f"image {str(spec)!r} has no snapshot with the id {snapshot_id}")
                 return LocalImage(catalog, spec.at(snapshot.name), image_id, snapshot_id, True)
-            return LocalImage(catalog, spec, image_id, image.head, read_only, self._clients)
+            return LocalImage(catalog, spec, image_id, image.head, read_only, self._openings, self._client)
 
     def rename(self, spec: ImageSpec | str, new: ImageSpec | str) -> None:
         with kernel_errors:

@@ -22,6 +22,10 @@ answer, and is not done twice.
 PREFER_HEADER = "Prefer"
 RESPOND_ASYNC = "respond-async"
 """As a preference: answer 202 at once, with the task's path in `Location`."""
+ATTENDED = "attended"
+"""As a further preference: someone follows the task closely. It goes on past what it reports only when that
+has been seen (`?seen=`), so that whoever follows can stop it there, as a caller in the same process could.
+"""
 EVENT_HEADER = "Last-Event-ID"
 
 HANDLE_EXPORTS = ".handle/"

@@ -1,0 +1,110 @@
+"""At the door: who asks, in which name, and how much he may send. An ASGI layer around the application."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from fastapi import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cowshed.errors import CowshedError, InvalidArgument
+from cowshed.local.clients import Client
+from cowshed.local.store import LocalStore
+from cowshed.serve.answering import refusal, respond
+from cowshed.serve.principal import Authorise, Principal
+from cowshed.wire.http import ADDRESS_HEADER, CLIENT_HEADER, PROTOCOL, PROTOCOL_HEADER
+
+LARGEST_BODY = 1 << 20
+OPEN_TO_ALL = frozenset({"/healthz", "/readyz"})
+"""Paths that need no one to be known."""
+_CLIENT = re.compile(r"client\.\d{1,20}", re.ASCII)
+_LONGEST_ADDRESS = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent a request."""
+
+    principal: Principal
+    store: LocalStore
+    """The store, acting for the caller's client."""
+
+
+def caller_of(request: Request) -> Caller:
+    """Who sent this request; everything below the API's prefix has one."""
+    found = request.scope["state"]["caller"]
+    assert isinstance(found, Caller)
+    return found
+
+
+class Door:
+    """Lets no request pass that has no caller, speaks another protocol, or is too large."""
+
+    def __init__(self, app: ASGIApp, *, store: LocalStore, authorise: Authorise) -> None:
+        self._app = app
+        self._store = store
+        self._authorise = authorise
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in OPEN_TO_ALL:
+            await self._app(scope, receive, send)
+            return
+        try:
+            headers = _headers(scope)
+            scope.setdefault("state", {})["caller"] = self._caller(scope, headers)
+        except CowshedError as error:
+            await respond(refusal(error))(scope, receive, send)
+            return
+        if int(headers.get("content-length", "0")) > LARGEST_BODY:
+            await respond(refusal(_too_large(), 413))(scope, receive, send)
+            return
+        await self._app(scope, _bounded(receive), send)
+
+    def _caller(self, scope: Scope, headers: dict[str, str]) -> Caller:
+        principal = self._authorise(scope)
+        protocol = headers.get(PROTOCOL_HEADER.lower(), str(PROTOCOL))
+        if protocol != str(PROTOCOL):
+            raise InvalidArgument(
+                f"this daemon speaks protocol {PROTOCOL}, and the request is in {protocol[:20]!r}",
+                hint="use the same version of cowshed on both sides",
+            )
+        length = headers.get("content-length", "0")
+        if not (length.isascii() and length.isdigit() and len(length) < 19):
+            raise InvalidArgument("the Content-Length is not a number")
+        return Caller(principal, self._acting(headers))
+
+    def _acting(self, headers: dict[str, str]) -> LocalStore:
+        name = headers.get(CLIENT_HEADER.lower())
+        if name is None:
+            return self._store
+        if not _CLIENT.fullmatch(name):
+            raise InvalidArgument(f"{CLIENT_HEADER} must be `client.` and a number, not {name[:40]!r}")
+        address = headers.get(ADDRESS_HEADER.lower(), "")
+        if len(address) > _LONGEST_ADDRESS or not address.isprintable():
+            raise InvalidArgument(f"{ADDRESS_HEADER} must be a text of at most {_LONGEST_ADDRESS} characters")
+        return self._store.acting_for(Client(name, address))
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def _too_large() -> InvalidArgument:
+    return InvalidArgument(f"the request is too large: {LARGEST_BODY} bytes are the most")
+
+
+def _bounded(receive: Receive) -> Receive:
+    """A body without a length is cut off as a lost connection once it is too long."""
+    size = 0
+
+    async def bounded() -> Message:
+        nonlocal size
+        message = await receive()
+        if message["type"] == "http.request":
+            size += len(message.get("body", b""))
+            if size > LARGEST_BODY:
+                return {"type": "http.disconnect"}
+        return message
+
+    return bounded

@@ -1,0 +1,137 @@
+"""REST's side of handles."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from cowshed.serve.answering import ok, respond
+from cowshed.serve.callers import caller_of
+from cowshed.serve.describing import refusals
+from cowshed.serve.handles import Handle
+from cowshed.serve.idempotency import Answer
+from cowshed.serve.services import Services
+from cowshed.store.spec import SnapSpec, parse_spec
+from cowshed.wire.answers import DiffPage, HandleInfo, HandleLock
+from cowshed.wire.operations import Role
+from cowshed.wire.records import encode
+
+_MOST = (1 << 63) - 1
+_Id = Annotated[str, Path(description="The handle's id", max_length=64)]
+
+
+class OpenArguments(BaseModel):
+    """As `Store.open` has them."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    spec: str
+    read_only: bool = False
+    snapshot_id: Annotated[int, Field(ge=0, le=_MOST)] | None = None
+
+
+class BreakArguments(BaseModel):
+    """As `Image.lock_break` has them."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    cookie: str
+
+
+class EndArguments(BaseModel):
+    """How it was used."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    written: bool = Field(False, description="Whether the disk was written: then its times say so")
+
+
+class DiffArguments(BaseModel):
+    """As `Image.diff` has them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    from_snapshot: str | None = None
+    offset: Annotated[int, Field(ge=0, le=_MOST)] = 0
+    length: Annotated[int, Field(ge=0, le=_MOST)] | None = None
+
+
+def routes(services: Services) -> APIRouter:
+    """The routes below `/v1/handles`."""
+    router = APIRouter(prefix="/v1/handles", tags=["handles"], responses=refusals())
+    handles = services.handles
+
+    def mine(request: Request, handle_id: str, role: Role, what: str) -> Handle:
+        principal = caller_of(request).principal
+        handle = handles.get(handle_id, principal)
+        principal.check(role, [handle.image.spec.pool], what)
+        return handle
+
+    @router.post("", operation_id="open", response_model=HandleInfo, status_code=201)
+    def open_(request: Request, arguments: OpenArguments) -> Response:
+        """Open an image or snapshot; the data is at the NBD export that is told here and never again."""
+        caller = caller_of(request)
+        spec = parse_spec(arguments.spec)
+        reads = arguments.read_only or arguments.snapshot_id is not None or isinstance(spec, SnapSpec)
+        caller.principal.check("read" if reads else "operate", [spec.pool], "open")
+        handle = handles.open(
+            caller.store,
+            caller.principal,
+            arguments.spec,
+            read_only=arguments.read_only,
+            snapshot_id=arguments.snapshot_id,
+        )
+        return ok(encode(HandleInfo, handle.info(secret=True)), 201)
+
+    @router.get("", operation_id="handles", response_model=list[HandleInfo])
+    def listed(request: Request) -> Response:
+        """What is open, as far as its pool may be seen."""
+        principal = caller_of(request).principal
+        seen = [handle for handle in handles.all() if principal.sees([handle.image.spec.pool])]
+        return ok([encode(HandleInfo, info) for handle in seen if (info := handle.known())])
+
+    @router.get("/{handle_id}", operation_id="handle", response_model=HandleInfo)
+    def shown(request: Request, handle_id: _Id) -> Response:
+        """One of the caller's handles, with the size that it has now."""
+        return ok(encode(HandleInfo, mine(request, handle_id, "read", "use the handle").info()))
+
+    @router.delete("/{handle_id}", operation_id="close_handle", status_code=204)
+    def ended(request: Request, handle_id: _Id, arguments: Annotated[EndArguments, Query()]) -> Response:
+        """Close it, and let go its lock. Connections to its export should be over by then."""
+        handle = mine(request, handle_id, "read", "close the handle")
+        handles.end(handle, written=arguments.written)
+        return respond(Answer(204))
+
+    @router.get("/{handle_id}/lock", operation_id="lock_owner", response_model=HandleLock)
+    def lock(request: Request, handle_id: _Id) -> Response:
+        """Who holds the exclusive lock of its image."""
+        return ok(encode(HandleLock, mine(request, handle_id, "read", "see the lock").lock()))
+
+    @router.post("/{handle_id}/lock", operation_id="lock_acquire", status_code=204)
+    def acquired(request: Request, handle_id: _Id) -> Response:
+        """Take the exclusive lock."""
+        mine(request, handle_id, "operate", "lock").image.lock_acquire()
+        return respond(Answer(204))
+
+    @router.delete("/{handle_id}/lock", operation_id="lock_release", status_code=204)
+    def released(request: Request, handle_id: _Id) -> Response:
+        """Let it go."""
+        mine(request, handle_id, "operate", "unlock").image.lock_release()
+        return respond(Answer(204))
+
+    @router.post("/{handle_id}/lock/break", operation_id="lock_break", status_code=204)
+    def broken(request: Request, handle_id: _Id, arguments: BreakArguments) -> Response:
+        """Take it from the owner with that cookie."""
+        mine(request, handle_id, "operate", "break the lock").image.lock_break(arguments.cookie)
+        return respond(Answer(204))
+
+    @router.get("/{handle_id}/diff", operation_id="diff", response_model=DiffPage)
+    def diff(request: Request, handle_id: _Id, arguments: Annotated[DiffArguments, Query()]) -> Response:
+        """Extents that differ from a snapshot, a page at a time; `next` is the offset to go on from."""
+        handle = mine(request, handle_id, "read", "see the difference")
+        page = handle.diff(arguments.from_snapshot, arguments.offset, arguments.length)
+        return ok(encode(DiffPage, page))
+
+    return router

@@ -1,0 +1,166 @@
+"""Handles: what remote clients have open.
+
+A handle is an open image or snapshot of one client. It says where the data is (the name of an NBD export,
+with a token that only its client knows), holds the exclusive lock, and makes the client a watcher. It ends
+when its client says so, with its last NBD connection, or when it has none for a while; so a client that dies
+leaves nothing open.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from itertools import islice
+
+from cowshed.errors import Busy, Closed, NotFound, StaleHandle
+from cowshed.local.image import LocalImage
+from cowshed.local.store import LocalStore
+from cowshed.serve.principal import Principal
+from cowshed.wire.answers import DiffPage, HandleInfo, HandleLock
+from cowshed.wire.http import HANDLE_EXPORTS
+
+IDLE_SECONDS = 60.0
+"""How long a handle lives without a connection."""
+MOST = 10_000
+DIFF_PAGE = 4096
+"""Extents in one answer."""
+
+
+class Handle:
+    """One opening. Its image checks what may be done; this adds whose it is, and its connections."""
+
+    def __init__(self, image: LocalImage, client: str, principal: Principal, now: float) -> None:
+        self.id = os.urandom(8).hex()
+        self.token = os.urandom(16).hex()
+        self.image = image
+        self.client = client
+        self.principal = principal
+        self.connections = 0
+        self.idle_since = now
+
+    @property
+    def export(self) -> str:
+        """The name of its NBD export: whoever knows it can use the disk."""
+        return HANDLE_EXPORTS + self.token
+
+    def info(self, *, secret: bool = False) -> HandleInfo:
+        """What is told of it; with `secret`, the export too."""
+        return HandleInfo(
+            id=self.id,
+            spec=str(self.image.spec),
+            size=self.image.size,
+            read_only=self.image.read_only,
+            client=self.client,
+            cookie=self.image.cookie,
+            export=self.export if secret else None,
+        )
+
+    def known(self) -> HandleInfo | None:
+        """As `info`, or None if it was closed or removed meanwhile."""
+        try:
+            return self.info()
+        except (Closed, StaleHandle):
+            return None
+
+    def lock(self) -> HandleLock:
+        """Who holds the exclusive lock. Raises what `Image.lock_owner` raises."""
+        return HandleLock(self.image.lock_owner(), self.image.is_lock_owner)
+
+    def diff(self, from_snapshot: str | None, offset: int, length: int | None) -> DiffPage:
+        """The first extents of `Image.diff`."""
+        extents = self.image.diff(from_snapshot, offset=offset, length=length)
+        page = tuple(islice(extents, DIFF_PAGE))
+        return DiffPage(page, page[-1].end if len(page) == DIFF_PAGE else None)
+
+
+class Handles:
+    """All handles of a daemon. `clock` counts seconds, from whenever."""
+
+    def __init__(
+        self, *, idle_seconds: float = IDLE_SECONDS, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._idle_seconds = idle_seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._by_id: dict[str, Handle] = {}
+        self._by_token: dict[str, Handle] = {}
+
+    def open(
+        self,
+        store: LocalStore,
+        principal: Principal,
+        spec: str,
+        *,
+        read_only: bool = False,
+        snapshot_id: int | None = None,
+    ) -> Handle:
+        """Open as `Store.open`, for the client that `store` acts for. Raises Busy when there are too many."""
+        with self._lock:
+            if len(self._by_id) >= MOST:
+                raise Busy(f"{MOST} images are open by clients already", hint="close some")
+        image = store.open(spec, read_only=read_only, snapshot_id=snapshot_id)
+        handle = Handle(image, store.client, principal, self._clock())
+        with self._lock:
+            self._by_id[handle.id] = handle
+            self._by_token[handle.token] = handle
+        return handle
+
+    def get(self, handle_id: str, principal: Principal) -> Handle:
+        """A handle of this principal's. Raises NotFound, for another's too."""
+        with self._lock:
+            handle = self._by_id.get(handle_id)
+        if handle is None or handle.principal.name != principal.name:
+            raise NotFound(f"no handle {handle_id!r}", hint="it has ended; open the image again")
+        return handle
+
+    def of_token(self, token: str) -> Handle | None:
+        """The handle whose export has this token."""
+        with self._lock:
+            return self._by_token.get(token)
+
+    def all(self) -> list[Handle]:
+        """Those that are open now, in the order of opening."""
+        with self._lock:
+            return list(self._by_id.values())
+
+    def end(self, handle: Handle, *, written: bool = False) -> None:
+        """Close it, if it is not closed yet. `written`: the disk was written through its export."""
+        with self._lock:
+            if self._by_id.pop(handle.id, None) is None:
+                return
+            del self._by_token[handle.token]
+        if written:
+            handle.image.note_written()
+        handle.image.close()
+
+    def connected(self, handle: Handle) -> bool:
+        """An NBD connection begins; False if the handle has ended."""
+        with self._lock:
+            handle.connections += 1
+            return handle.id in self._by_id
+
+    def disconnected(self, handle: Handle) -> None:
+        """An NBD connection is over; the handle goes with the last one."""
+        with self._lock:
+            handle.connections -= 1
+            handle.idle_since = self._clock()
+            last = handle.connections == 0
+        if last:
+            # Its client had no time to say whether it wrote.
+            self.end(handle, written=True)
+
+    def sweep(self) -> None:
+        """End those that have had no connection for too long."""
+        before = self._clock() - self._idle_seconds
+        for handle in self.all():
+            with self._lock:
+                idle = handle.connections == 0 and handle.idle_since <= before
+            if idle:
+                self.end(handle)
+
+    def close(self) -> None:
+        """End all."""
+        for handle in self.all():
+            self.end(handle, written=True)

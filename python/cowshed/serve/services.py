@@ -1,0 +1,58 @@
+"""What serves a store, whatever the way in: one of each for all listeners of a daemon."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+
+from cowshed import __version__
+from cowshed.local.store import LocalStore
+from cowshed.serve.events import Events
+from cowshed.serve.handles import Handles
+from cowshed.serve.idempotency import Idempotency
+from cowshed.serve.tasks import Tasks
+from cowshed.wire.answers import DaemonInfo
+from cowshed.wire.http import PROTOCOL
+
+log = logging.getLogger("cowshed.serve")
+
+
+def _report(error: BaseException) -> None:
+    log.error("a task met an error that it did not expect", exc_info=error)
+
+
+class Services:
+    """The store, and what the daemon keeps beside it in memory.
+
+    `nbd` says where the NBD server listens, as `unix:PATH` and `tcp:HOST:PORT`.
+    """
+
+    def __init__(
+        self,
+        store: LocalStore,
+        *,
+        nbd: Callable[[], tuple[str, ...]] = tuple,
+        events: Events | None = None,
+        handles: Handles | None = None,
+    ) -> None:
+        self.store = store
+        self.nbd = nbd
+        self.events = events or Events()
+        self.handles = handles or Handles()
+        self.tasks = Tasks(report=_report)
+        self.idempotency = Idempotency()
+
+    def info(self) -> DaemonInfo:
+        """Who answers."""
+        return DaemonInfo(PROTOCOL, __version__, self.store.target, os.getpid(), self.nbd())
+
+    def stop(self, seconds: float) -> bool:
+        """Before the listeners go: end event streams, cancel tasks and wait for them, end handles.
+
+        False if a task still runs. The store stays open.
+        """
+        self.events.close()
+        ended = self.tasks.stop("the daemon is stopping", seconds)
+        self.handles.close()
+        return ended
