@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cache
 
 import anyio.to_thread
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
 from cowshed.errors import CowshedError, InvalidArgument, NotFound
 from cowshed.serve import handle_routes, operations, task_routes
 from cowshed.serve.answering import in_words, ok, refusal, respond
-from cowshed.serve.callers import Door
+from cowshed.serve.callers import Door, services_of
 from cowshed.serve.describing import document, refusals
 from cowshed.serve.principal import Authorise, trusting
 from cowshed.serve.services import Services
@@ -25,32 +26,38 @@ from cowshed.wire.records import encode
 
 WORKERS = 64
 """Calls of the store that run at the same time; a call of the store holds no GIL while it works."""
-_SWEEP_SECONDS = 5.0
 
 
-def make_app(services: Services, *, authorise: Authorise = trusting) -> FastAPI:
+def make_app(
+    services: Services, *, authorise: Authorise = trusting, routers: tuple[APIRouter, ...] = ()
+) -> ASGIApp:
     """The application for one way in; several may share the services.
 
-    `authorise` finds out who sends a request; without it, whoever can connect may do everything.
+    `authorise` finds out who sends a request; without it, whoever can connect may do everything. `routers`
+    are served, too.
     """
+    return Door(_application(routers), services, authorise)
+
+
+@cache
+def _application(routers: tuple[APIRouter, ...]) -> FastAPI:
+    """The same for all services and all ways in: the door gives each request its own."""
     app = FastAPI(
         openapi_url=f"{API}/openapi.json",
         docs_url=None,
         redoc_url=None,
-        lifespan=_life(services),
         redirect_slashes=False,
+        lifespan=_life,
     )
-    app.include_router(operations.routes(services))
-    app.include_router(handle_routes.routes(services))
-    app.include_router(task_routes.routes(services))
+    for router in (operations.routes(), handle_routes.routes(), task_routes.routes(), *routers):
+        app.include_router(router)
 
     @app.get(f"{API}/daemon", operation_id="daemon", response_model=DaemonInfo, responses=refusals())
-    async def daemon() -> Response:
+    async def daemon(request: Request) -> Response:
         """Who answers."""
-        return ok(encode(DaemonInfo, services.info()))
+        return ok(encode(DaemonInfo, services_of(request).info()))
 
     _tell_errors(app)
-    app.add_middleware(Door, store=services.store, authorise=authorise)
     app.openapi = lambda: _documented(app)  # type: ignore[method-assign]
     return app
 
@@ -100,21 +107,7 @@ def _methods(app: FastAPI, path: str) -> set[str]:
     return found
 
 
-def _life(services: Services) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """While the application runs: the number of workers, and regular tidying."""
-
-    async def sweep() -> None:
-        while True:
-            await asyncio.sleep(_SWEEP_SECONDS)
-            await asyncio.to_thread(services.handles.sweep)
-
-    @asynccontextmanager
-    async def life(app: FastAPI) -> AsyncIterator[None]:
-        anyio.to_thread.current_default_thread_limiter().total_tokens = WORKERS
-        sweeper = asyncio.create_task(sweep())
-        try:
-            yield
-        finally:
-            sweeper.cancel()
-
-    return life
+@asynccontextmanager
+async def _life(app: FastAPI) -> AsyncIterator[None]:
+    anyio.to_thread.current_default_thread_limiter().total_tokens = WORKERS
+    yield

@@ -13,6 +13,7 @@ from cowshed.local.clients import Client
 from cowshed.local.store import LocalStore
 from cowshed.serve.answering import refusal, respond
 from cowshed.serve.principal import Authorise, Principal
+from cowshed.serve.services import Services
 from cowshed.wire.http import ADDRESS_HEADER, CLIENT_HEADER, PROTOCOL, PROTOCOL_HEADER
 
 LARGEST_BODY = 1 << 20
@@ -31,6 +32,13 @@ class Caller:
     """The store, acting for the caller's client."""
 
 
+def services_of(request: Request) -> Services:
+    """What serves this request."""
+    found = request.scope["state"]["services"]
+    assert isinstance(found, Services)
+    return found
+
+
 def caller_of(request: Request) -> Caller:
     """Who sent this request; everything below the API's prefix has one."""
     found = request.scope["state"]["caller"]
@@ -39,24 +47,31 @@ def caller_of(request: Request) -> Caller:
 
 
 class Door:
-    """Lets no request pass that has no caller, speaks another protocol, or is too large."""
+    """Lets no request pass that has no caller, speaks another protocol, or is too large.
 
-    def __init__(self, app: ASGIApp, *, store: LocalStore, authorise: Authorise) -> None:
+    What it lets pass knows its caller and the services that it is for.
+    """
+
+    def __init__(self, app: ASGIApp, services: Services, authorise: Authorise) -> None:
         self._app = app
-        self._store = store
+        self._services = services
         self._authorise = authorise
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in OPEN_TO_ALL:
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        state = scope.setdefault("state", {})
+        state["services"] = self._services
+        headers = _headers(scope)
         try:
-            headers = _headers(scope)
-            scope.setdefault("state", {})["caller"] = self._caller(scope, headers)
+            if scope["path"] not in OPEN_TO_ALL:
+                state["caller"] = self._caller(scope, headers)
         except CowshedError as error:
             await respond(refusal(error))(scope, receive, send)
             return
-        if int(headers.get("content-length", "0")) > LARGEST_BODY:
+        length = headers.get("content-length", "0")
+        if not (length.isascii() and length.isdigit() and len(length) < 19 and int(length) <= LARGEST_BODY):
             await respond(refusal(_too_large(), 413))(scope, receive, send)
             return
         await self._app(scope, _bounded(receive), send)
@@ -69,21 +84,18 @@ class Door:
                 f"this daemon speaks protocol {PROTOCOL}, and the request is in {protocol[:20]!r}",
                 hint="use the same version of cowshed on both sides",
             )
-        length = headers.get("content-length", "0")
-        if not (length.isascii() and length.isdigit() and len(length) < 19):
-            raise InvalidArgument("the Content-Length is not a number")
         return Caller(principal, self._acting(headers))
 
     def _acting(self, headers: dict[str, str]) -> LocalStore:
         name = headers.get(CLIENT_HEADER.lower())
         if name is None:
-            return self._store
+            return self._services.store
         if not _CLIENT.fullmatch(name):
             raise InvalidArgument(f"{CLIENT_HEADER} must be `client.` and a number, not {name[:40]!r}")
         address = headers.get(ADDRESS_HEADER.lower(), "")
         if len(address) > _LONGEST_ADDRESS or not address.isprintable():
             raise InvalidArgument(f"{ADDRESS_HEADER} must be a text of at most {_LONGEST_ADDRESS} characters")
-        return self._store.acting_for(Client(name, address))
+        return self._services.store.acting_for(Client(name, address))
 
 
 def _headers(scope: Scope) -> dict[str, str]:

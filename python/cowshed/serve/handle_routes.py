@@ -8,17 +8,16 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from cowshed.serve.answering import ok, respond
-from cowshed.serve.callers import caller_of
+from cowshed.serve.callers import caller_of, services_of
 from cowshed.serve.describing import refusals
 from cowshed.serve.handles import Handle
 from cowshed.serve.idempotency import Answer
-from cowshed.serve.services import Services
 from cowshed.store.spec import SnapSpec, parse_spec
 from cowshed.wire.answers import DiffPage, HandleInfo, HandleLock
 from cowshed.wire.operations import Role
 from cowshed.wire.records import encode
 
-_MOST = (1 << 63) - 1
+_MOST = 1 << 62
 _Id = Annotated[str, Path(description="The handle's id", max_length=64)]
 
 
@@ -58,14 +57,13 @@ class DiffArguments(BaseModel):
     length: Annotated[int, Field(ge=0, le=_MOST)] | None = None
 
 
-def routes(services: Services) -> APIRouter:
+def routes() -> APIRouter:
     """The routes below `/v1/handles`."""
     router = APIRouter(prefix="/v1/handles", tags=["handles"], responses=refusals())
-    handles = services.handles
 
     def mine(request: Request, handle_id: str, role: Role, what: str) -> Handle:
         principal = caller_of(request).principal
-        handle = handles.get(handle_id, principal)
+        handle = services_of(request).handles.get(handle_id, principal)
         principal.check(role, [handle.image.spec.pool], what)
         return handle
 
@@ -76,7 +74,7 @@ def routes(services: Services) -> APIRouter:
         spec = parse_spec(arguments.spec)
         reads = arguments.read_only or arguments.snapshot_id is not None or isinstance(spec, SnapSpec)
         caller.principal.check("read" if reads else "operate", [spec.pool], "open")
-        handle = handles.open(
+        handle = services_of(request).handles.open(
             caller.store,
             caller.principal,
             arguments.spec,
@@ -88,9 +86,8 @@ def routes(services: Services) -> APIRouter:
     @router.get("", operation_id="handles", response_model=list[HandleInfo])
     def listed(request: Request) -> Response:
         """What is open, as far as its pool may be seen."""
-        principal = caller_of(request).principal
-        seen = [handle for handle in handles.all() if principal.sees([handle.image.spec.pool])]
-        return ok([encode(HandleInfo, info) for handle in seen if (info := handle.known())])
+        seen = services_of(request).handles.listed(caller_of(request).principal)
+        return ok(encode(list[HandleInfo], seen))
 
     @router.get("/{handle_id}", operation_id="handle", response_model=HandleInfo)
     def shown(request: Request, handle_id: _Id) -> Response:
@@ -101,7 +98,7 @@ def routes(services: Services) -> APIRouter:
     def ended(request: Request, handle_id: _Id, arguments: Annotated[EndArguments, Query()]) -> Response:
         """Close it, and let go its lock. Connections to its export should be over by then."""
         handle = mine(request, handle_id, "read", "close the handle")
-        handles.end(handle, written=arguments.written)
+        services_of(request).handles.end(handle, written=arguments.written)
         return respond(Answer(204))
 
     @router.get("/{handle_id}/lock", operation_id="lock_owner", response_model=HandleLock)

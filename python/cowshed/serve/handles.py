@@ -125,6 +125,11 @@ class Handles:
         with self._lock:
             return list(self._by_id.values())
 
+    def listed(self, principal: Principal) -> list[HandleInfo]:
+        """Those whose pools the principal may see."""
+        seen = [handle for handle in self.all() if principal.sees([handle.image.spec.pool])]
+        return [info for handle in seen if (info := handle.known())]
+
     def end(self, handle: Handle, *, written: bool = False) -> None:
         """Close it, if it is not closed yet. `written`: the disk was written through its export."""
         with self._lock:

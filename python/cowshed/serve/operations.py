@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from cowshed.errors import CowshedError, InvalidArgument
 from cowshed.local.store import LocalStore
 from cowshed.serve.answering import refusal, respond, to_json
-from cowshed.serve.callers import Caller, caller_of
+from cowshed.serve.callers import Caller, caller_of, services_of
 from cowshed.serve.describing import described, errors_of
 from cowshed.serve.idempotency import Answer, OtherRequest
 from cowshed.serve.services import Services
@@ -29,7 +29,7 @@ from cowshed.wire.http import API, ATTENDED, IDEMPOTENCY_HEADER, PREFER_HEADER, 
 from cowshed.wire.operations import OPERATIONS, Operation
 from cowshed.wire.records import encode, result_type
 
-_WHOLE = Annotated[int, Field(ge=-(1 << 63), le=(1 << 63) - 1)]
+_WHOLE = Annotated[int, Field(ge=-(1 << 62), le=1 << 62)]
 _NUMBER = Annotated[float, Field(allow_inf_nan=False)]
 _SPEC_FORMS = {
     ImageSpec: "[pool/[namespace/]]image",
@@ -38,24 +38,23 @@ _SPEC_FORMS = {
 }
 
 
-def routes(services: Services) -> APIRouter:
+def routes() -> APIRouter:
     """A route for every operation."""
     router = APIRouter()
     for row in OPERATIONS.values():
-        _add(router, row, services)
+        _add(router, row)
     return router
 
 
-def _add(router: APIRouter, row: Operation, services: Services) -> None:
+def _add(router: APIRouter, row: Operation) -> None:
     kind = shown_result(row)
     method = getattr(LocalStore, row.name)
     takes_progress = "progress" in inspect.signature(method).parameters
     status = 204 if kind is None else 201 if row.creates else 200
 
     def endpoint(request: Request, arguments: BaseModel) -> Response:
-        caller = caller_of(request)
         named = {name.removeprefix("p_"): getattr(arguments, name) for name in type(arguments).model_fields}
-        call = _Call(row, services, caller, named, takes_progress, status)
+        call = _Call(row, services_of(request), caller_of(request), named, takes_progress, status)
         return respond(call.answer(request))
 
     # FastAPI reads the parameters from the signature.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable
 
 from cowshed import __version__
@@ -14,6 +15,8 @@ from cowshed.serve.idempotency import Idempotency
 from cowshed.serve.tasks import Tasks
 from cowshed.wire.answers import DaemonInfo
 from cowshed.wire.http import PROTOCOL
+
+_SWEEP_SECONDS = 5.0
 
 log = logging.getLogger("cowshed.serve")
 
@@ -42,6 +45,15 @@ class Services:
         self.handles = handles or Handles()
         self.tasks = Tasks(report=_report)
         self.idempotency = Idempotency()
+        self._stopped = threading.Event()
+        threading.Thread(target=self._sweep, name="handles", daemon=True).start()
+
+    def _sweep(self) -> None:
+        while not self._stopped.wait(_SWEEP_SECONDS):
+            try:
+                self.handles.sweep()
+            except Exception as error:
+                log.error("an idle handle could not be closed", exc_info=error)
 
     def info(self) -> DaemonInfo:
         """Who answers."""
@@ -52,6 +64,7 @@ class Services:
 
         False if a task still runs. The store stays open.
         """
+        self._stopped.set()
         self.events.close()
         ended = self.tasks.stop("the daemon is stopping", seconds)
         self.handles.close()

@@ -9,9 +9,8 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from cowshed.serve.answering import ok
-from cowshed.serve.callers import caller_of
+from cowshed.serve.callers import caller_of, services_of
 from cowshed.serve.describing import refusals
-from cowshed.serve.services import Services
 from cowshed.serve.tasks import LONGEST_WAIT
 from cowshed.wire.answers import TaskInfo
 from cowshed.wire.http import API, EVENT_HEADER, PROTOCOL, PROTOCOL_HEADER
@@ -28,32 +27,31 @@ class WaitArguments(BaseModel):
 
     wait: Annotated[float, Field(ge=0, le=LONGEST_WAIT)] = 0.0
     """Answer when something has changed or it has ended, after so many seconds at the latest."""
-    seen: Annotated[int, Field(ge=-1, le=(1 << 63) - 1)] = -1
+    seen: Annotated[int, Field(ge=-1, le=1 << 62)] = -1
     """`changes` of the answer that is known already."""
 
 
-def routes(services: Services) -> APIRouter:
+def routes() -> APIRouter:
     """The routes `/v1/tasks` and `/v1/events`."""
     router = APIRouter(prefix=API, responses=refusals())
-    tasks = services.tasks
 
     @router.get("/tasks", operation_id="tasks", response_model=list[TaskInfo], tags=["tasks"])
     async def listed(request: Request) -> Response:
         """What runs, and what has ended within the last hour."""
-        found = tasks.all(caller_of(request).principal)
+        found = services_of(request).tasks.all(caller_of(request).principal)
         return ok([encode(TaskInfo, task.info()) for task in found])
 
     @router.get("/tasks/{task_id}", operation_id="task", response_model=TaskInfo, tags=["tasks"])
     async def shown(request: Request, task_id: _Id, arguments: Annotated[WaitArguments, Query()]) -> Response:
         """How far it is; when it has ended, with its result or its error."""
-        task = tasks.get(task_id, caller_of(request).principal)
+        task = services_of(request).tasks.get(task_id, caller_of(request).principal)
         return ok(encode(TaskInfo, await task.wait(arguments.seen, arguments.wait)))
 
     @router.delete("/tasks/{task_id}", operation_id="cancel", response_model=TaskInfo, tags=["tasks"])
     async def cancelled(request: Request, task_id: _Id) -> Response:
         """Have it stop at the next safe place; it may come to its end before that."""
         principal = caller_of(request).principal
-        task = tasks.get(task_id, principal)
+        task = services_of(request).tasks.get(task_id, principal)
         principal.check(OPERATIONS[task.subject.operation].role, task.subject.pools, "cancel")
         task.cancel("cancelled on request")
         return ok(encode(TaskInfo, task.info()))
@@ -74,7 +72,7 @@ def routes(services: Services) -> APIRouter:
         request: Request, last_id: Annotated[str | None, Header(alias=EVENT_HEADER)] = None
     ) -> Response:
         """What is changed through the daemon from now on, or behind the event with that id."""
-        stream = services.events.follow(caller_of(request).principal, last_id)
+        stream = services_of(request).events.follow(caller_of(request).principal, last_id)
         headers = {PROTOCOL_HEADER: str(PROTOCOL), "Cache-Control": "no-store"}
         return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 
