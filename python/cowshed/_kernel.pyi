@@ -180,52 +180,6 @@ class Transaction:
     ) -> None: ...
 
 @final
-class Fence:
-    """Shared by all exports of one image: who holds its exclusive lock."""
-
-    owner: int
-    """0: no one. Writes through exports whose `me` is another number get EPERM."""
-
-@final
-class NbdExport:
-    """What one NBD connection serves."""
-
-    def __init__(
-        self,
-        version: int,
-        *,
-        read_only: bool,
-        description: str = "",
-        label: str = "",
-        fence: Fence | None = None,
-        me: int = 0,
-    ) -> None: ...
-    @property
-    def version(self) -> int: ...
-    @property
-    def read_only(self) -> bool: ...
-    @property
-    def description(self) -> str: ...
-    @property
-    def label(self) -> str: ...
-    @property
-    def me(self) -> int: ...
-
-class NbdExports(Protocol):
-    """Asked at handshakes, never on the data path."""
-
-    def open(self, name: str, peer: str) -> NbdExport:
-        """Raises LookupError for an unknown name, PermissionError for a refusal; the words go to the peer."""
-    def close(self, export: NbdExport) -> None:
-        """The connection that it was opened for is over."""
-    def names(self) -> list[tuple[str, str]]:
-        """Names and descriptions, for LIST."""
-    def snapshots(self, export: NbdExport) -> list[str]:
-        """The snapshots that `cowshed:diff:` can name."""
-    def snapshot_version(self, export: NbdExport, name: str) -> int:
-        """Raises LookupError."""
-
-@final
 class Disk:
     """One version, open for I/O. Ranges must lie within the disk (`invalid` if not); any alignment goes."""
 

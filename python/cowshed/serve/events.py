@@ -31,13 +31,13 @@ class Events:
     """
 
     def __init__(self, *, kept: int = KEPT, keep_alive_seconds: float = KEEP_ALIVE_SECONDS) -> None:
-        self._run = os.urandom(4).hex()
+        self.run = os.urandom(4).hex()
         self._keep_alive = keep_alive_seconds
         self._lock = threading.Lock()
         self._bell = Bell()
         self._ring: deque[Event] = deque(maxlen=kept)
         self._last = 0
-        self._followers = 0
+        self.followers = 0
         self._closed = False
 
     def tell(self, operation: str, client: str, specs: tuple[str, ...], pools: tuple[str, ...]) -> None:
@@ -54,18 +54,18 @@ class Events:
         Raises Busy when too many follow already.
         """
         with self._lock:
-            if self._followers >= FOLLOWERS:
+            if self.followers >= FOLLOWERS:
                 raise Busy(f"{FOLLOWERS} clients follow the events already", hint="stop one")
             seen = self._last
         return self._stream(principal, last_id, seen)
 
     async def _stream(self, principal: Principal, last_id: str | None, seen: int) -> AsyncIterator[bytes]:
         with self._lock:
-            self._followers += 1
+            self.followers += 1
         try:
             with self._bell.listen() as ear:
                 # A comment at once, so that the follower knows that it is heard from now on.
-                yield b": events of run %s\n\n" % self._run.encode()
+                yield b": events of run %s\n\n" % self.run.encode()
                 if last_id is not None:
                     resumed = self._resumed(last_id)
                     if resumed is None:
@@ -84,7 +84,7 @@ class Events:
                         yield b": still here\n\n"
         finally:
             with self._lock:
-                self._followers -= 1
+                self.followers -= 1
 
     def _behind(self, seen: int) -> tuple[list[Event], int, int]:
         """The events behind number `seen`; the last number that is lost, or 0; the last that there is."""
@@ -97,12 +97,12 @@ class Events:
     def _resumed(self, last_id: str) -> int | None:
         """The number in an id of this run."""
         run, _, number = last_id.partition("-")
-        if run != self._run or not (number.isascii() and number.isdigit()) or len(number) > 18:
+        if run != self.run or not (number.isascii() and number.isdigit()) or len(number) > 18:
             return None
         return int(number) if int(number) <= self._last else None
 
     def _id(self, number: int) -> str:
-        return f"{self._run}-{number}"
+        return f"{self.run}-{number}"
 
     def close(self) -> None:
         """End all streams; nothing is told any more."""

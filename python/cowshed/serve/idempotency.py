@@ -56,9 +56,10 @@ class Idempotency:
         place = who, key
         while True:
             with self._lock:
-                self._forget()
+                self._forget(KEPT + 1)
                 entry = self._entries.get(place)
                 if entry is None:
+                    self._forget(KEPT)
                     entry = self._entries[place] = _Entry(request, self._clock())
                     break
             if entry.request != request:
@@ -83,14 +84,14 @@ class Idempotency:
                 self._bytes += len(answer.body or b"")
         entry.over.set()
 
-    def _forget(self) -> None:
-        """Let go what is too old or too much; what is at work stays."""
+    def _forget(self, most: int) -> None:
+        """Let go what is too old, and the oldest until fewer than `most` are left; what is at work stays."""
         before = self._clock() - KEPT_SECONDS
         count, size, gone = len(self._entries), self._bytes, []
         for place, entry in self._entries.items():
             if entry.answer is None:
                 continue
-            if count < KEPT and size <= KEPT_BYTES and entry.at >= before:
+            if count < most and size <= KEPT_BYTES and entry.at >= before:
                 break
             count, size = count - 1, size - len(entry.answer.body or b"")
             gone.append(place)

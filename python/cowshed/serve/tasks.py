@@ -24,7 +24,7 @@ RUNNING = 16
 LONGEST_WAIT = 60.0
 """Seconds of one long poll."""
 _REPORT_SECONDS = 0.1
-"""Progress is told at most so often."""
+"""Progress is told at most so often, unless someone attends to every step."""
 _ATTENDANCE_SECONDS = 2.0
 """How long a task waits for whoever follows it closely; then no longer."""
 
@@ -117,7 +117,7 @@ class Task:
         with self._state:
             self._done, self._total = done, total
             now = time.monotonic()
-            if now - self._reported >= _REPORT_SECONDS:
+            if self._attended or now - self._reported >= _REPORT_SECONDS:
                 self._reported = now
                 self._changes += 1
                 self._bell.ring()
