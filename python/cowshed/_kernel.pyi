@@ -241,6 +241,9 @@ class NbdExport:
     def label(self) -> str: ...
     @property
     def me(self) -> int: ...
+    @property
+    def written(self) -> bool:
+        """Whether any write or discard has come through it."""
 
 class NbdExports(Protocol):
     """Whoever decides what is served.

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
 use super::proto::{answer, errno};
 use crate::disk::Disk;
@@ -57,6 +57,8 @@ pub struct Export {
     pub fence: Arc<Fence>,
     /// Who this one is at the fence.
     pub me: u64,
+    /// Set once a change was let through.
+    pub written: Arc<AtomicBool>,
     /// Whatever [`Exports`] wants to know again.
     pub tag: Box<dyn Any + Send + Sync>,
 }
@@ -80,7 +82,7 @@ impl Fence {
 }
 
 impl Export {
-    /// Refuse to write what must not be written.
+    /// Refuse to write what must not be written, and remember that something was.
     pub fn check_writable(&self) -> Result<()> {
         if self.read_only {
             return Err(Error::new(Kind::ReadOnly, "the export is read-only"));
@@ -91,6 +93,9 @@ impl Export {
                 Kind::ReadOnly,
                 "another who has the image open holds the exclusive lock",
             ));
+        }
+        if !self.written.load(Relaxed) {
+            self.written.store(true, Relaxed);
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, UNIX_EPOCH};
 
 use pyo3::exceptions::{PyLookupError, PyPermissionError};
@@ -55,6 +55,7 @@ struct PyNbdExport {
     #[pyo3(get)]
     me: u64,
     fence: Arc<Fence>,
+    written: Arc<AtomicBool>,
 }
 
 #[pymethods]
@@ -70,7 +71,13 @@ impl PyNbdExport {
         me: u64,
     ) -> PyNbdExport {
         let fence = fence.map(|fence| fence.fence.clone()).unwrap_or_default();
-        PyNbdExport { version, read_only, description: description.into(), label: label.into(), me, fence }
+        let (description, label) = (description.into(), label.into());
+        PyNbdExport { version, read_only, description, label, me, fence, written: Arc::default() }
+    }
+
+    #[getter]
+    fn written(&self) -> bool {
+        self.written.load(Relaxed)
     }
 }
 
@@ -104,7 +111,7 @@ impl PyExports {
             let made = tag.get();
             let disk = self.kernel.core().disk(VersionId(made.version));
             let fail = |error: Error| {
-                self.ask((), |object| object.call_method1("close", (&tag,)).map(|_| ()));
+                self.ask((), |object| object.call_method1("close", (&tag, None::<&str>)).map(|_| ()));
                 match error.kind {
                     Kind::Missing => Refusal::unknown(error.message),
                     _ => Refusal { answer: answer::PLATFORM, message: error.message },
@@ -117,6 +124,7 @@ impl PyExports {
                 label: made.label.clone(),
                 fence: made.fence.clone(),
                 me: made.me,
+                written: made.written.clone(),
                 tag: Box::new(tag),
             })
         }))

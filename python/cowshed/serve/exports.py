@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import dataclass
 
@@ -13,11 +14,13 @@ from cowshed.local.store import LocalStore
 from cowshed.serve.handles import Handle, Handles
 from cowshed.wire.http import HANDLE_EXPORTS
 
+log = logging.getLogger("cowshed.serve")
+
 
 @dataclass(slots=True)
 class _Connection:
     export: NbdExport
-    """Kept, so that its identity is not another's meanwhile."""
+    """Kept, so that no other one has its identity meanwhile."""
     image: LocalImage
     handle: Handle | None
 
@@ -89,19 +92,23 @@ class Exports:
             self._connections[id(export)] = _Connection(export, image, handle)
         return export
 
-    def close(self, export: NbdExport) -> None:
-        """The connection that `open` was called for is over."""
+    def close(self, export: NbdExport, fault: str | None) -> None:
+        """The connection that `open` was called for is over, or was only asked about."""
         with self._lock:
             connection = self._connections.pop(id(export))
-        connection.image.unfence()
+        if fault:
+            log.warning("a client of %s broke the NBD protocol: %s", export.label, fault)
+        image = connection.image
+        if export.written:
+            image.note_written()
+        image.unfence()
         if connection.handle:
             self._handles.disconnected(connection.handle)
         else:
-            connection.image.note_written()
-            connection.image.close()
+            image.close()
 
     def names(self) -> list[tuple[str, str]]:
-        """Every image, with its size in words; none when hidden."""
+        """Every image; none when hidden."""
         if self._hidden or not self._by_name:
             return []
         return [

@@ -4,6 +4,9 @@ A handle is an open image or snapshot of one client. It says where the data is (
 with a token that only its client knows), holds the exclusive lock, and makes the client a watcher. It ends
 when its client says so, with its last NBD connection, or when it has none for a while; so a client that dies
 leaves nothing open.
+
+A connection that is over may be followed by another: of a client that asks about an export before it uses
+it, or that lost its connection. So a handle stays for some seconds after the last one.
 """
 
 from __future__ import annotations
@@ -22,7 +25,9 @@ from cowshed.wire.answers import DiffPage, HandleInfo, HandleLock
 from cowshed.wire.http import HANDLE_EXPORTS
 
 IDLE_SECONDS = 60.0
-"""How long a handle lives without a connection."""
+"""How long a handle lives that had no connection yet."""
+LINGER_SECONDS = 5.0
+"""How long it lives when its last connection is over."""
 MOST = 10_000
 DIFF_PAGE = 4096
 """Extents in one answer."""
@@ -38,7 +43,8 @@ class Handle:
         self.client = client
         self.principal = principal
         self.connections = 0
-        self.idle_since = now
+        self.ends_at = now + IDLE_SECONDS
+        """When it ends, if it has no connection then."""
 
     @property
     def export(self) -> str:
@@ -78,10 +84,7 @@ class Handle:
 class Handles:
     """All handles of a daemon. `clock` counts seconds, from whenever."""
 
-    def __init__(
-        self, *, idle_seconds: float = IDLE_SECONDS, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._idle_seconds = idle_seconds
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._by_id: dict[str, Handle] = {}
@@ -131,7 +134,7 @@ class Handles:
         return [info for handle in seen if (info := handle.known())]
 
     def end(self, handle: Handle, *, written: bool = False) -> None:
-        """Close it, if it is not closed yet. `written`: the disk was written through its export."""
+        """Close it, if it is not closed yet. `written`: its client says that it has written the disk."""
         with self._lock:
             if self._by_id.pop(handle.id, None) is None:
                 return
@@ -147,25 +150,20 @@ class Handles:
             return handle.id in self._by_id
 
     def disconnected(self, handle: Handle) -> None:
-        """An NBD connection is over; the handle goes with the last one."""
+        """An NBD connection is over; the handle goes soon after the last one."""
         with self._lock:
             handle.connections -= 1
-            handle.idle_since = self._clock()
-            last = handle.connections == 0
-        if last:
-            # Its client had no time to say whether it wrote.
-            self.end(handle, written=True)
+            handle.ends_at = self._clock() + LINGER_SECONDS
 
     def sweep(self) -> None:
         """End those that have had no connection for too long."""
-        before = self._clock() - self._idle_seconds
-        for handle in self.all():
-            with self._lock:
-                idle = handle.connections == 0 and handle.idle_since <= before
-            if idle:
-                self.end(handle)
+        now = self._clock()
+        with self._lock:
+            over = [each for each in self._by_id.values() if not each.connections and each.ends_at <= now]
+        for handle in over:
+            self.end(handle)
 
     def close(self) -> None:
         """End all."""
         for handle in self.all():
-            self.end(handle, written=True)
+            self.end(handle)

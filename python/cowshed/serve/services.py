@@ -16,7 +16,7 @@ from cowshed.serve.tasks import Tasks
 from cowshed.wire.answers import DaemonInfo
 from cowshed.wire.http import PROTOCOL
 
-_SWEEP_SECONDS = 5.0
+_SWEEP_SECONDS = 1.0
 
 log = logging.getLogger("cowshed.serve")
 
