@@ -142,8 +142,7 @@ def until(true: Callable[[], bool]) -> None:
 
 def qemu_io(socket: Path, export: str, *commands: str) -> subprocess.CompletedProcess[str]:
     options = [part for command in commands for part in ("-c", command)]
-    target = json.dumps({"driver": "nbd", "export": export, "server": {"type": "unix", "path": str(socket)}})
-    command = ["qemu-io", "-f", "raw", *options, f"json:{target}"]
+    command = ["qemu-io", "-f", "raw", *options, f"nbd+unix:///{export}?socket={socket}"]
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
 
 

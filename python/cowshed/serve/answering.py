@@ -67,6 +67,7 @@ _WORDS = {
     "bool_parsing": "must be true or false",
     "string_type": "must be a text",
     "string_unicode": "must be a text in Unicode",
+    "value_error": "must be a text in Unicode",
     "string_pattern_mismatch": "has a wrong form",
     "list_type": "must be a list",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
@@ -100,10 +101,10 @@ def _tell_errors(app: FastAPI) -> None:
 def _methods(app: FastAPI, path: str) -> set[str]:
     """What can be done at a path."""
     found: set[str] = set()
-    for route in app.routes:
-        regex, methods = getattr(route, "path_regex", None), getattr(route, "methods", None)
-        if regex and methods and regex.match(path):
-            found |= methods
+    for template, methods in app.openapi()["paths"].items():
+        pattern = re.sub(r"\\{[^/]*\\}", "[^/]+", re.escape(template))
+        if re.fullmatch(pattern, path):
+            found.update(method.upper() for method in methods)
     return found
 
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from fastapi import Request
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cowshed.errors import CowshedError, InvalidArgument
@@ -14,13 +15,19 @@ from cowshed.local.store import LocalStore
 from cowshed.serve.answering import refusal, respond
 from cowshed.serve.principal import Authorise, Principal
 from cowshed.serve.services import Services
-from cowshed.wire.http import ADDRESS_HEADER, CLIENT_HEADER, PROTOCOL, PROTOCOL_HEADER
+from cowshed.wire.http import (
+    ADDRESS_HEADER,
+    CLIENT_HEADER,
+    CLIENT_PATTERN,
+    PROTOCOL,
+    PROTOCOL_HEADER,
+    TEXT_PATTERN,
+)
 
 LARGEST_BODY = 1 << 20
+_TOO_LARGE = f"the request is too large: {LARGEST_BODY} bytes are the most"
 OPEN_TO_ALL = frozenset({"/healthz", "/readyz"})
 """Paths that need no one to be known."""
-_CLIENT = re.compile(r"client\.\d{1,20}", re.ASCII)
-_LONGEST_ADDRESS = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,7 @@ class Door:
             return
         length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit() and len(length) < 19 and int(length) <= LARGEST_BODY):
-            await respond(refusal(_too_large(), 413))(scope, receive, send)
+            await respond(refusal(InvalidArgument(_TOO_LARGE), 413))(scope, receive, send)
             return
         await self._app(scope, _bounded(receive), send)
 
@@ -88,26 +95,21 @@ class Door:
 
     def _acting(self, headers: dict[str, str]) -> LocalStore:
         name = headers.get(CLIENT_HEADER.lower())
-        if name is None:
-            return self._services.store
-        if not _CLIENT.fullmatch(name):
+        if name is not None and not re.search(CLIENT_PATTERN, name):
             raise InvalidArgument(f"{CLIENT_HEADER} must be `client.` and a number, not {name[:40]!r}")
-        address = headers.get(ADDRESS_HEADER.lower(), "")
-        if len(address) > _LONGEST_ADDRESS or not address.isprintable():
-            raise InvalidArgument(f"{ADDRESS_HEADER} must be a text of at most {_LONGEST_ADDRESS} characters")
-        return self._services.store.acting_for(Client(name, address))
+        address = headers.get(ADDRESS_HEADER.lower(), "unknown")
+        if not re.search(TEXT_PATTERN, address):
+            raise InvalidArgument(f"{ADDRESS_HEADER} must be 1 to 255 characters of ASCII")
+        store = self._services.store
+        return store if name is None else store.acting_for(Client(name, address))
 
 
 def _headers(scope: Scope) -> dict[str, str]:
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
 
 
-def _too_large() -> InvalidArgument:
-    return InvalidArgument(f"the request is too large: {LARGEST_BODY} bytes are the most")
-
-
 def _bounded(receive: Receive) -> Receive:
-    """A body without a length is cut off as a lost connection once it is too long."""
+    """Stops the reading of a body that did not tell its length, once it is too long."""
     size = 0
 
     async def bounded() -> Message:
@@ -116,7 +118,7 @@ def _bounded(receive: Receive) -> Receive:
         if message["type"] == "http.request":
             size += len(message.get("body", b""))
             if size > LARGEST_BODY:
-                return {"type": "http.disconnect"}
+                raise HTTPException(413, _TOO_LARGE)
         return message
 
     return bounded

@@ -10,7 +10,14 @@ from pydantic import BaseModel
 
 from cowshed import __version__
 from cowshed.errors import CowshedError
-from cowshed.wire.http import ADDRESS_HEADER, CLIENT_HEADER, IDEMPOTENCY_HEADER, PREFER_HEADER
+from cowshed.wire.http import (
+    ADDRESS_HEADER,
+    CLIENT_HEADER,
+    CLIENT_PATTERN,
+    IDEMPOTENCY_HEADER,
+    PREFER_HEADER,
+    TEXT_PATTERN,
+)
 from cowshed.wire.operations import Operation
 
 
@@ -59,17 +66,15 @@ def errors_of(row: Operation, task: type[Any]) -> dict[int | str, dict[str, Any]
 def described(row: Operation) -> dict[str, Any]:
     """The headers of an operation."""
     headers = [
-        _header(
-            CLIENT_HEADER, "Who asks, `client.` and a number: the holder of locks", r"^client\.[0-9]{1,20}$"
-        ),
-        _header(ADDRESS_HEADER, "Where the client is, for people", r"^[!-~]{1,255}$"),
+        _header(CLIENT_HEADER, "Who asks, `client.` and a number: the holder of locks", CLIENT_PATTERN),
+        _header(ADDRESS_HEADER, "Where the client is, for people", TEXT_PATTERN),
     ]
     if row.method != "GET":
         headers.append(
             _header(
                 IDEMPOTENCY_HEADER,
                 "A text of this request's own: sent again with it, the request is not done twice",
-                r"^[!-~]{1,255}$",
+                TEXT_PATTERN,
             )
         )
     if row.long:

@@ -12,6 +12,7 @@ from cowshed.serve.callers import caller_of, services_of
 from cowshed.serve.describing import refusals
 from cowshed.serve.handles import Handle
 from cowshed.serve.idempotency import Answer
+from cowshed.serve.operations import TEXT
 from cowshed.store.spec import SnapSpec, parse_spec
 from cowshed.wire.answers import DiffPage, HandleInfo, HandleLock
 from cowshed.wire.operations import Role
@@ -26,7 +27,7 @@ class OpenArguments(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    spec: str
+    spec: TEXT
     read_only: bool = False
     snapshot_id: Annotated[int, Field(ge=0, le=_MOST)] | None = None
 
@@ -36,7 +37,7 @@ class BreakArguments(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    cookie: str
+    cookie: TEXT
 
 
 class EndArguments(BaseModel):
@@ -52,7 +53,7 @@ class DiffArguments(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    from_snapshot: str | None = None
+    from_snapshot: TEXT | None = None
     offset: Annotated[int, Field(ge=0, le=_MOST)] = 0
     length: Annotated[int, Field(ge=0, le=_MOST)] | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Hashable
@@ -9,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from cowshed.errors import InvalidArgument
+from cowshed.wire.http import TEXT_PATTERN
 
 KEPT_SECONDS = 24 * 3600.0
 KEPT = 10_000
 KEPT_BYTES = 32 << 20
-LONGEST_KEY = 255
 
 
 class Answer(NamedTuple):
@@ -51,8 +52,8 @@ class Idempotency:
         One that comes while the first is at work waits for its answer. An answer of 500 and more, or an
         exception, is not kept: the next one tries anew. Raises OtherRequest, InvalidArgument for a bad key.
         """
-        if not key or len(key) > LONGEST_KEY or not key.isprintable():
-            raise InvalidArgument(f"an idempotency key is a text of 1 to {LONGEST_KEY} characters")
+        if not re.search(TEXT_PATTERN, key):
+            raise InvalidArgument("an idempotency key has 1 to 255 characters of ASCII")
         place = who, key
         while True:
             with self._lock:

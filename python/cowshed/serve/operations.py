@@ -11,7 +11,7 @@ from typing import Annotated, Any, Union
 
 from fastapi import APIRouter, Body, Query, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
 from cowshed.errors import CowshedError, InvalidArgument
 from cowshed.local.store import LocalStore
@@ -29,6 +29,15 @@ from cowshed.wire.http import API, ATTENDED, IDEMPOTENCY_HEADER, PREFER_HEADER, 
 from cowshed.wire.operations import OPERATIONS, Operation
 from cowshed.wire.records import encode, result_type
 
+
+def _in_unicode(text: str) -> str:
+    """JSON can name halves of characters, which no name or value can hold."""
+    if not text.isascii():
+        text.encode()  # raises UnicodeEncodeError, a ValueError
+    return text
+
+
+TEXT = Annotated[str, AfterValidator(_in_unicode)]
 _WHOLE = Annotated[int, Field(ge=-(1 << 62), le=1 << 62)]
 _NUMBER = Annotated[float, Field(allow_inf_nan=False)]
 _SPEC_FORMS = {
@@ -203,7 +212,7 @@ def arguments_model(row: Operation) -> type[BaseModel]:
 def _argument(kind: Any) -> Any:
     """The annotation of a parameter as pydantic is to check it."""
     if kind in _SPEC_FORMS or kind is str:
-        return str
+        return TEXT
     if kind is bool:
         return bool
     if kind is int:

@@ -15,6 +15,9 @@ CLIENT_HEADER = "Cowshed-Client"
 """Who asks, `client.` and a number: the holder of locks and of open images."""
 ADDRESS_HEADER = "Cowshed-Address"
 """Where the one who asks is, for people: `host:0/pid`."""
+CLIENT_PATTERN = r"^client\.[0-9]{1,20}$"
+TEXT_PATTERN = r"^[ -~]{1,255}$"
+"""Of addresses and of idempotency keys."""
 IDEMPOTENCY_HEADER = "Idempotency-Key"
 """With a change: a text that no other request of this client has. The same request sent again gets the same
 answer, and is not done twice.
