@@ -279,6 +279,9 @@ class ServerTls:
     ) -> None:
         """Raises KernelError `invalid` for files that cannot be read or do not fit."""
 
+    def reload(self) -> None:
+        """Read the files again, for connections from now on. Raises as above, and then all stays as it was."""
+
 @final
 class NbdConnection:
     id: int
