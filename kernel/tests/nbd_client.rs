@@ -16,7 +16,9 @@ use cowshed_kernel::nbd::client::Client;
 use cowshed_kernel::nbd::client::handshake::Dialect;
 use cowshed_kernel::nbd::proto::{Request, chunk, command, errno, simple_reply};
 use rng::{Rng, for_seeds};
-use support_nbd_client::{CONTEXT, DIALECTS, KIB, MIB, data, error, in_time, part, session, success, take_request};
+use support_nbd_client::{
+    CONTEXT, DIALECTS, KIB, MIB, data, error, in_time, part, session, success, take_request,
+};
 
 /// A read's reply in as many chunks as chance will have, data or holes, in any order.
 fn shuffled(rng: &mut Rng, dialect: Dialect, request: &Request, bytes: &[u8]) -> VecDeque<Vec<u8>> {
