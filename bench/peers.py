@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -14,6 +15,10 @@ from pathlib import Path
 PACKAGES = {
     "qemu-img": "qemu-utils",
     "qemu-io": "qemu-utils",
+    "qemu-nbd": "qemu-utils",
+    "nbdkit": "nbdkit",
+    "nbdcopy": "libnbd-bin",
+    "fio": "fio",
     "mkfs.xfs": "xfsprogs",
     "mkfs.btrfs": "btrfs-progs",
 }
@@ -67,6 +72,20 @@ class Peers:
         self._run([program, "-t", "writeback", "-f", "qcow2", str(image)], script)
         return time.perf_counter() - start
 
+    # --- NBD
+
+    def fio(self, uri: str, *options: str) -> float:
+        """Operations in a second, of fio's nbd engine until its `--runtime` is over. Raises Missing."""
+        fixed = ["--name=x", "--ioengine=nbd", f"--uri={uri}", "--time_based", "--group_reporting"]
+        fixed += ["--randrepeat=0", "--output-format=json", "--norandommap"]
+        done = self._run([self.program("fio"), *fixed, *options])
+        report = json.loads(done[done.index("{") :])["jobs"][0]
+        return float(report["read"]["iops"] + report["write"]["iops"])
+
+    def nbdcopy(self, source: str, target: str) -> None:
+        """Run `nbdcopy`. Raises Missing."""
+        self._run([self.program("nbdcopy"), source, target])
+
     # --- file systems in a file
 
     @contextmanager
@@ -97,8 +116,8 @@ class Peers:
                 place.rmdir()
                 backing.unlink()
 
-    def _run(self, command: list[str], said: str = "") -> None:
-        subprocess.run(command, input=said, text=True, capture_output=True, check=True)
+    def _run(self, command: list[str], said: str = "") -> str:
+        return subprocess.run(command, input=said, text=True, capture_output=True, check=True).stdout
 
 
 def reflink(source: Path, target: Path) -> None:

@@ -51,6 +51,12 @@ class Sizes:
     # transfer
     raw: int = 4 * GIB
     transfer_rounds: int = 5
+    # nbd
+    fio_seconds: int = 2
+    fio_rounds: int = 7
+    held_back: int = 200
+    exports: int = 1_000
+    busy_exports: int = 100
     # cli
     calls: int = 10
 
@@ -86,6 +92,11 @@ QUICK = Sizes(
     family_blocks=20_000,
     raw=128 * MIB,
     transfer_rounds=3,
+    fio_seconds=1,
+    fio_rounds=1,
+    held_back=20,
+    exports=50,
+    busy_exports=5,
     calls=3,
 )
 

@@ -21,7 +21,9 @@ pub enum Kind {
     Locked,
     /// The file system is full.
     NoSpace,
-    /// The operating system reported an error.
+    /// A server refuses it to this client.
+    Refused,
+    /// The operating system reported an error, or a connection is lost.
     Io,
     /// What is on disk contradicts itself.
     Damaged,
@@ -45,6 +47,7 @@ impl Kind {
             Kind::Conflict => "conflict",
             Kind::Locked => "locked",
             Kind::NoSpace => "no-space",
+            Kind::Refused => "refused",
             Kind::Io => "io",
             Kind::Damaged => "damaged",
             Kind::Format => "format",
@@ -55,7 +58,7 @@ impl Kind {
 }
 
 /// A kind and a sentence for people.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Error {
     /// What a caller can act on.
     pub kind: Kind,

@@ -11,6 +11,8 @@
 //! and [`kernel`] (a store on disk).
 
 pub mod account;
+#[cfg(feature = "python")]
+mod buffers;
 pub mod catalog;
 pub mod changes;
 pub mod check;

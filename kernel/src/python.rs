@@ -4,17 +4,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pyo3::buffer::PyBuffer;
 use pyo3::create_exception;
-use pyo3::exceptions::{PyBufferError, PyException, PyRuntimeError};
-use pyo3::ffi;
+use pyo3::exceptions::{PyException, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::buffers::{Bytes, filled, with_bytes};
 use crate::disk::{self, Extent};
 use crate::error::{Error, Kind};
 use crate::ids::{BLOCK_SIZE, MAX_DISK_SIZE, VersionId};
 use crate::kernel::{Kernel, Options};
+use crate::nbd::client_python;
 use crate::reclaim::Eager;
 use crate::rows::{FORMAT_VERSION, VersionRow, VersionState};
 use crate::transaction::Op;
@@ -319,49 +319,6 @@ struct PyDisk {
     disk: disk::Disk,
 }
 
-/// The bytes of a Python buffer that stays exported, and so in place, while this lives.
-struct Bytes {
-    buffer: PyBuffer<u8>,
-}
-
-impl Bytes {
-    fn new(object: &Bound<'_, PyAny>, writable: bool) -> PyResult<Bytes> {
-        // Any item type is only bytes to a disk, so look at the object as a memoryview of bytes.
-        let py = object.py();
-        let view = py.import("builtins")?.getattr("memoryview")?.call1((object,))?;
-        let view = view.call_method1("cast", ("B",))?;
-        let buffer = PyBuffer::<u8>::get(&view)?;
-        if !buffer.is_c_contiguous() {
-            return Err(PyBufferError::new_err("the buffer is not contiguous"));
-        }
-        if writable && buffer.readonly() {
-            return Err(PyBufferError::new_err("the buffer is read-only"));
-        }
-        Ok(Bytes { buffer })
-    }
-
-    fn as_slice(&self) -> &[u8] {
-        if self.buffer.len_bytes() == 0 {
-            return &[];
-        }
-        // SAFETY: the buffer is contiguous and exported while `self` lives. Another thread may change its bytes
-        // meanwhile, as with every writer of a buffer in Python; only bytes are read, none is interpreted.
-        unsafe { std::slice::from_raw_parts(self.buffer.buf_ptr().cast(), self.buffer.len_bytes()) }
-    }
-
-    #[allow(clippy::mut_from_ref)]
-    fn as_mut_slice(&self) -> &mut [u8] {
-        if self.buffer.len_bytes() == 0 {
-            return &mut [];
-        }
-        // SAFETY: as above, and the buffer is writable; this is the only slice made of it here.
-        unsafe { std::slice::from_raw_parts_mut(self.buffer.buf_ptr().cast(), self.buffer.len_bytes()) }
-    }
-}
-
-// SAFETY: the bytes may be touched from any thread; the buffer is released with the GIL held, by PyBuffer itself.
-unsafe impl Sync for Bytes {}
-
 #[pymethods]
 impl PyDisk {
     #[getter]
@@ -383,17 +340,7 @@ impl PyDisk {
         if length > MEMORY_UNASKED {
             self.disk.check_range(offset, length as u64)?;
         }
-        // SAFETY: a new bytes object that no one else has seen, of `length` bytes; they are not read before the
-        // read has filled them, and on an error the object goes unseen. `PyBytes::new_with` would clear them
-        // first, which costs a cached read of a block some 3 %.
-        unsafe {
-            let size = ffi::Py_ssize_t::try_from(length).map_err(|_| Error::invalid("too long a read"))?;
-            let object = ffi::PyBytes_FromStringAndSize(std::ptr::null(), size);
-            let bytes = Bound::from_owned_ptr_or_err(py, object)?.cast_into_unchecked::<PyBytes>();
-            let buffer = std::slice::from_raw_parts_mut(ffi::PyBytes_AsString(object).cast::<u8>(), length);
-            py.detach(|| self.disk.read(offset, buffer))?;
-            Ok(bytes)
-        }
+        filled(py, length, |buffer| self.disk.read(offset, buffer))
     }
 
     fn read_into(&self, py: Python<'_>, offset: u64, buffer: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -402,12 +349,7 @@ impl PyDisk {
     }
 
     fn write(&self, py: Python<'_>, offset: u64, data: &Bound<'_, PyAny>) -> PyResult<()> {
-        if let Ok(data) = data.cast_exact::<PyBytes>() {
-            let data = data.as_bytes();
-            return Ok(py.detach(|| self.disk.write(offset, data))?);
-        }
-        let bytes = Bytes::new(data, false)?;
-        Ok(py.detach(|| self.disk.write(offset, bytes.as_slice()))?)
+        with_bytes(py, data, |data| self.disk.write(offset, data))
     }
 
     fn discard(&self, py: Python<'_>, offset: u64, length: u64) -> PyResult<()> {
@@ -441,5 +383,6 @@ fn _kernel(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<PyKernel>()?;
     m.add_class::<PyTransaction>()?;
     m.add_class::<PyDisk>()?;
+    client_python::register(m)?;
     crate::nbd::python::add(m)
 }

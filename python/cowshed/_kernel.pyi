@@ -5,6 +5,7 @@ lengths are bytes unless a name says blocks; a block is 4096 bytes. Every call m
 thread; none holds the GIL while it does I/O or waits.
 """
 
+from collections.abc import Sequence
 from os import PathLike
 from types import TracebackType
 from typing import Final, Literal, Protocol, final
@@ -27,7 +28,8 @@ Kind = Literal[
     "conflict",  # a `require` of a transaction did not hold
     "locked",  # another process owns the store
     "no-space",  # the file system is full
-    "io",  # the operating system reported an error
+    "refused",  # a server refuses it to this client
+    "io",  # the operating system reported an error, or a connection is lost
     "damaged",  # what is on disk contradicts itself
     "format",  # the store was made by another cowshed, newer or from before the first release
     "closed",  # the kernel was closed
@@ -282,6 +284,9 @@ class ServerTls:
     ) -> None:
         """Raises KernelError `invalid` for files that cannot be read or do not fit."""
 
+    def reload(self) -> None:
+        """Read the files again, for connections from now on. Raises as above, and then all stays as it was."""
+
 @final
 class NbdConnection:
     id: int
@@ -342,3 +347,87 @@ class NbdServer:
 
         What is not over after `drain_seconds` is cut off; then False.
         """
+
+@final
+class ClientTls:
+    """Whom a client trusts, and how it proves who it is: PEM files, read now (`invalid` when unfit)."""
+
+    def __init__(
+        self,
+        *,
+        ca: str | PathLike[str] | None = None,
+        server_name: str | None = None,
+        certificate: str | PathLike[str] | None = None,
+        key: str | PathLike[str] | None = None,
+    ) -> None:
+        """`ca`: the authorities that a server's certificate must come from; None: those of the system.
+
+        `server_name`: the name that the certificate must bear, if not the host's (over a Unix socket:
+        `localhost`). `certificate` and `key`: the client's own, for servers that ask for one.
+        """
+
+@final
+class NbdClient:
+    """One export of an NBD server, as a disk.
+
+    Any number of threads may call at the same time: their requests share one connection and are in flight
+    together. Long ranges go in pieces; when one of them fails, others may have been done. Ranges must lie
+    within the disk, and be multiples of the server's smallest block, which is one byte for most (`invalid`
+    if not). A server's error has the server's own words where it gives any: `read-only`, `no-space`,
+    `invalid`, `stale` (the image is gone) or `io`. When the connection is lost, or the server breaks the
+    protocol, all calls in flight and every later one fail with `io`.
+    """
+
+    @staticmethod
+    def connect(
+        address: str,
+        export: str,
+        *,
+        tls: ClientTls | None = None,
+        timeout_seconds: float = 30.0,
+        contexts: Sequence[str] = (),
+    ) -> NbdClient:
+        """Open an export; `address` is `unix:PATH` or `tcp:HOST:PORT`.
+
+        With `tls`, a server that does not encrypt is refused. The time limit is for all of connecting; calls
+        have none (a host that vanishes is noticed within a minute or two). `contexts`: what else than
+        `base:allocation` `extents` will be asked for (for any other, it makes another connection).
+
+        Raises `missing` (no server there, or no such export), `refused` (by the server, or its certificate
+        by us), `invalid` (an address that is none, a server that is too old) or `io`.
+        """
+    @property
+    def size(self) -> int: ...
+    @property
+    def read_only(self) -> bool: ...
+    @property
+    def dialect(self) -> Literal["simple", "structured", "extended"]:
+        """How the server tells replies: only an extended one takes lengths beyond 32 bits in one request."""
+    @property
+    def contexts(self) -> list[str]:
+        """The contexts of block status that the server granted to this connection."""
+    def read(self, offset: int, length: int) -> bytes: ...
+    def read_into(self, offset: int, buffer: Buffer) -> None:
+        """Fill a writable, contiguous buffer. After an error, any of its bytes may have changed."""
+    def write(self, offset: int, data: Buffer, *, fua: bool = False) -> None:
+        """With `fua`, the data is durable on return (by a flush, where the server knows nothing better)."""
+    def discard(self, offset: int, length: int) -> None:
+        """Give the range's space back; on a cowshed server it reads as zeros afterwards."""
+    def write_zeroes(self, offset: int, length: int) -> None: ...
+    def flush(self) -> None:
+        """Return when all writes that had returned before the call are durable."""
+    def extents(
+        self, offset: int, length: int, context: str = "base:allocation"
+    ) -> list[tuple[int, int, int]]:
+        """`(offset, length, flags)` pieces that cover the range in order, without gaps.
+
+        For `base:allocation`, flag 1: nothing is stored there, 2: it reads as zeros; a server that does not
+        offer it is taken to have data everywhere. For `cowshed:diff:NAME`, flag 1: it may read otherwise
+        than in that snapshot. Any other context that the server does not know is `missing`.
+        """
+    def close(self) -> None:
+        """End the connection; calls in flight and later ones fail with `closed`."""
+    def __enter__(self) -> NbdClient: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

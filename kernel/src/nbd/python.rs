@@ -13,7 +13,7 @@ use super::exports::{Export, Exports, Fence, Refusal};
 use super::proto::answer;
 use super::server::{ConnectionInfo, Encryption, Limits, Server};
 use super::statistics::{BOUNDS, Counts};
-use super::tls::ServerTls;
+use super::tls::{ServerFiles, ServerTls};
 use crate::error::{Error, Kind};
 use crate::ids::VersionId;
 use crate::kernel::Kernel;
@@ -185,7 +185,11 @@ impl PyServerTls {
     #[new]
     #[pyo3(signature = (certificate, key, *, client_ca=None))]
     fn new(certificate: PathBuf, key: PathBuf, client_ca: Option<PathBuf>) -> PyResult<PyServerTls> {
-        Ok(PyServerTls { tls: ServerTls::load(&certificate, &key, client_ca.as_deref())? })
+        Ok(PyServerTls { tls: ServerTls::load(ServerFiles { certificate, key, client_ca })? })
+    }
+
+    fn reload(&self, py: Python<'_>) -> PyResult<()> {
+        Ok(py.detach(|| self.tls.reload())?)
     }
 }
 

@@ -1,10 +1,10 @@
 //! TLS on connections, by rustls.
 
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
@@ -27,9 +27,26 @@ pub struct Tls {
     sending: Mutex<()>,
 }
 
-/// How a server proves who it is, and whom it lets in.
+/// How a server proves who it is, and whom it lets in. Clones are the same one.
 #[derive(Clone)]
-pub struct ServerTls(Arc<ServerConfig>);
+pub struct ServerTls(Arc<Served>);
+
+struct Served {
+    files: ServerFiles,
+    config: RwLock<Arc<ServerConfig>>,
+}
+
+/// PEM files: the server's certificate with its chain, its key, and, where clients must have certificates, the authorities
+/// that sign those.
+#[derive(Clone, Debug)]
+pub struct ServerFiles {
+    /// The certificate and its chain.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// Who signs clients' certificates.
+    pub client_ca: Option<PathBuf>,
+}
 
 /// Whom a client trusts, and how it proves who it is.
 #[derive(Clone)]
@@ -71,39 +88,49 @@ fn provider() -> Arc<crypto::CryptoProvider> {
 }
 
 impl ServerTls {
-    /// From PEM files: the server's certificate with its chain, its key, and, where clients must have certificates,
-    /// the authorities that sign those.
-    pub fn load(certificate: &Path, key_file: &Path, client_ca: Option<&Path>) -> Result<ServerTls> {
-        let unfit = |e: &dyn std::fmt::Display| Error::invalid(format!("TLS cannot be set up: {e}"));
-        let builder = ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .map_err(|e| unfit(&e))?;
-        let builder = match client_ca {
-            None => builder.with_no_client_auth(),
-            Some(path) => {
-                let verifier =
-                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots(path)?), provider())
-                        .build()
-                        .map_err(|e| unfit(&e))?;
-                builder.with_client_cert_verifier(verifier)
-            }
-        };
-        let config =
-            builder.with_single_cert(certificates(certificate)?, key(key_file)?).map_err(|e| unfit(&e))?;
-        Ok(ServerTls(Arc::new(config)))
+    /// Read the files.
+    pub fn load(files: ServerFiles) -> Result<ServerTls> {
+        let config = RwLock::new(files.read()?);
+        Ok(ServerTls(Arc::new(Served { files, config })))
+    }
+
+    /// Read the files again, for agreements from now on; after an error all stays as it was.
+    pub fn reload(&self) -> Result<()> {
+        let config = self.0.files.read()?;
+        *self.0.config.write() = config;
+        Ok(())
     }
 
     /// The server's side of an agreement to encrypt; returns when it is made.
     pub fn accept(&self, socket: Socket) -> io::Result<Tls> {
-        let state = ServerConnection::new(self.0.clone()).map_err(broken)?;
+        let config = self.0.config.read().clone();
+        let state = ServerConnection::new(config).map_err(broken)?;
         Tls::agree(socket, Connection::Server(state))
     }
 }
 
+impl ServerFiles {
+    fn read(&self) -> Result<Arc<ServerConfig>> {
+        let unfit = |e: &dyn std::fmt::Display| Error::invalid(format!("TLS cannot be set up: {e}"));
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(|e| unfit(&e))?;
+        let builder = match &self.client_ca {
+            None => builder.with_no_client_auth(),
+            Some(path) => {
+                let roots = Arc::new(roots(path)?);
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).build();
+                builder.with_client_cert_verifier(verifier.map_err(|e| unfit(&e))?)
+            }
+        };
+        let config = builder.with_single_cert(certificates(&self.certificate)?, key(&self.key)?);
+        Ok(Arc::new(config.map_err(|e| unfit(&e))?))
+    }
+}
+
 impl ClientTls {
-    /// From PEM files: the authorities to trust (none: whoever answers is trusted as far as his certificate is signed
-    /// by one of `ca`, so there must be some), the name that the server must have if not the host's, and the client's own
-    /// certificate and key.
+    /// From PEM files: the authorities to trust, and the client's own certificate and key. `server_name` is the name that
+    /// the server must have, if not the host's.
     pub fn load(ca: &Path, server_name: Option<String>, own: Option<(&Path, &Path)>) -> Result<ClientTls> {
         let unfit = |e: &dyn std::fmt::Display| Error::invalid(format!("TLS cannot be set up: {e}"));
         let builder = ClientConfig::builder_with_provider(provider())
