@@ -163,6 +163,25 @@ def test_writing_through_a_handle(store: LocalStore, handles: Handles, socket: P
 
 
 @needs_qemu
+def test_what_is_written_after_the_handle_was_closed(
+    store: LocalStore, handles: Handles, socket: Path
+) -> None:
+    handle = handles.open(store, OWNER, "a")
+    with subprocess.Popen(
+        ["qemu-io", "-f", "raw", f"nbd+unix:///{handle.export}?socket={socket}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as shell:
+        assert shell.stdin is not None
+        until(lambda: handle.connections == 1)
+        handles.end(handle)
+        before = store.stat("a").modified
+        shell.communicate("write 0 4096\nquit\n", timeout=30)
+    until(lambda: store.stat("a").modified > before)
+
+
+@needs_qemu
 def test_the_exclusive_lock_fences(store: LocalStore, handles: Handles, socket: Path) -> None:
     mine, other = (handles.open(store, OWNER, "a") for _ in range(2))
     mine.image.lock_acquire()

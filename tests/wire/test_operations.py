@@ -72,6 +72,11 @@ def test_what_is_in_a_query_can_be(row: Operation) -> None:
         assert typing.get_origin(kind) is not Sequence, name
 
 
+def test_what_only_an_admin_may_do() -> None:
+    admin = {row.name for row in ROWS if row.role == "admin"}
+    assert admin == {"create_pool", "remove_pool", "check", "reclaim"}
+
+
 def test_subjects() -> None:
     rename, config = OPERATIONS["rename"], OPERATIONS["config"]
     assert rename.subjects({"spec": "a", "new": "p/n/b"}) == (("rbd/a", "p/n/b"), ("p", "rbd"))

@@ -100,8 +100,11 @@ class LocalImage(Image):
             return
         if self._openings:
             self._openings.leave(self._image_id, self._number)
-        if not self._written:
-            return
+        if self._written:
+            self._settle()
+
+    def _settle(self) -> None:
+        """What was written is made durable, and the time of it."""
         with kernel_errors:
             images.touch(self._catalog, self._image_id)
             self._catalog.kernel.flush()
@@ -191,8 +194,14 @@ class LocalImage(Image):
         return cookie(self._number) if self._number else ""
 
     def note_written(self) -> None:
-        """It was written past this object: closing shall write down the time, and flush."""
-        self._written = not self._read_only
+        """It was written past this object: closing shall write down the time, and flush; so shall this, if it
+        was closed already.
+        """
+        if self._written or self._read_only:
+            return
+        self._written = True
+        if self._disk is None:
+            self._settle()
 
     def fence(self, make: Callable[[], Fence]) -> Fence | None:
         """The image's fence (`Openings.fence`), to be given back by `unfence`, closed or not; None when

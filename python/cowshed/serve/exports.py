@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 
 from cowshed._kernel import Fence, NbdExport
@@ -12,6 +13,7 @@ from cowshed.local.clients import Client, this_process
 from cowshed.local.image import LocalImage
 from cowshed.local.store import LocalStore
 from cowshed.serve.handles import Handle, Handles
+from cowshed.store.spec import ImageSpec
 from cowshed.wire.http import HANDLE_EXPORTS
 
 log = logging.getLogger("cowshed.serve")
@@ -111,15 +113,13 @@ class Exports:
         """Every image; none when hidden."""
         if self._hidden or not self._by_name:
             return []
-        return [
-            (f"{place}/{name}", "")
-            for pool in self._store.pools()
-            for place, namespace in [
-                (pool.name, ""),
-                *((f"{pool.name}/{each}", each) for each in self._store.namespaces(pool.name)),
-            ]
-            for name in self._store.images(pool.name, namespace)
-        ]
+        found = []
+        for pool in self._store.pools():
+            with suppress(NotFound):  # what is removed meanwhile is not there
+                for namespace in ("", *self._store.namespaces(pool.name)):
+                    names = self._store.images(pool.name, namespace)
+                    found += [(str(ImageSpec(pool.name, namespace, name)), "") for name in names]
+        return found
 
     def snapshots(self, export: NbdExport) -> list[str]:
         """The snapshots that a diff to this export can start from."""
