@@ -86,6 +86,32 @@ def test_one_event_for_each_change(here: Served, store: LocalStore) -> None:
     last.close()
 
 
+def test_what_is_half_done_is_told(here: Served, store: LocalStore) -> None:
+    store.create("a", MIB)
+    for name in ("kept", "gone"):
+        store.create_snapshot(f"a@{name}")
+    store.protect_snapshot("a@kept")
+    follower = follow(here)
+    assert here.ask("remove", spec="a").error == (409, "NotEmpty")
+    assert here.ask("purge_snapshots", spec="none").error == (404, "NotFound")
+    assert here.ask("purge_snapshots", spec="a").error == (409, "Busy")
+    event = follower.event()
+    assert (event["operation"], event["partly"]) == ("purge_snapshots", True)
+    # A removal that is cancelled while its space comes back is a removal.
+    store.unprotect_snapshot("a@kept")
+    store.purge_snapshots("a")
+    task = here.ask("remove", headers={"Prefer": "respond-async, attended"}, spec="a").json["id"]
+    assert here.send("GET", f"/v1/tasks/{task}?wait=30&seen=0").json["state"] == "running"
+    here.send("DELETE", f"/v1/tasks/{task}")
+    assert here.follow(task)["state"] == "cancelled"
+    event = follower.event()
+    assert (event["operation"], event["specs"], event["partly"]) == ("remove", ["rbd/a"], True)
+    assert list(store.images("rbd")) == []
+    here.call("create", spec="b", size=1)
+    assert follower.event()["partly"] is False
+    follower.close()
+
+
 @pytest.mark.parametrize("last_id", ["", "x", "00000000-1", "{run}-999", "{run}--1", "{run}-1x"])
 def test_what_cannot_be_resumed_behind(here: Served, last_id: str) -> None:
     first = follow(here)

@@ -40,11 +40,19 @@ class Events:
         self.followers = 0
         self._closed = False
 
-    def tell(self, operation: str, client: str, specs: tuple[str, ...], pools: tuple[str, ...]) -> None:
-        """An operation was done."""
+    def tell(
+        self,
+        operation: str,
+        client: str,
+        specs: tuple[str, ...],
+        pools: tuple[str, ...],
+        *,
+        partly: bool = False,
+    ) -> None:
+        """An operation was done, or `partly` done."""
         with self._lock:
             self._last += 1
-            made = Event(self._id(self._last), time.time(), operation, client, specs, pools)
+            made = Event(self._id(self._last), time.time(), operation, client, specs, pools, partly)
             self._ring.append(made)
         self._bell.ring()
 

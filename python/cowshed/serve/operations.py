@@ -13,7 +13,7 @@ from fastapi import APIRouter, Body, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
-from cowshed.errors import CowshedError, InvalidArgument
+from cowshed.errors import CowshedError, InvalidArgument, NotFound
 from cowshed.local.store import LocalStore
 from cowshed.serve.answering import refusal, respond, to_json
 from cowshed.serve.callers import Caller, caller_of, services_of
@@ -40,6 +40,8 @@ def _in_unicode(text: str) -> str:
 TEXT = Annotated[str, AfterValidator(_in_unicode)]
 _WHOLE = Annotated[int, Field(ge=-(1 << 62), le=1 << 62)]
 _NUMBER = Annotated[float, Field(allow_inf_nan=False)]
+_IN_STEPS = frozenset({"purge_snapshots", "trash_purge"})
+"""Those that can fail half done; the others only if they were stopped where they told progress."""
 _SPEC_FORMS = {
     ImageSpec: "[pool/[namespace/]]image",
     SnapSpec: "[pool/[namespace/]]image@snapshot",
@@ -164,14 +166,33 @@ class _Call:
     def _run(self, progress: Progress | None) -> Any:
         """Do it, and tell of it; the result as JSON has it."""
         store, row = self._caller.store, self._row
-        more = {"progress": progress} if self._takes_progress else {}
-        result = getattr(store, row.name)(**self._named, **more)
+        begun = row.name in _IN_STEPS
+
+        def stepped(done: int, total: int, /) -> None:
+            nonlocal begun
+            begun = True
+            if progress:
+                progress(done, total)
+
+        more = {"progress": stepped if progress else None} if self._takes_progress else {}
+        try:
+            result = getattr(store, row.name)(**self._named, **more)
+        except (NotFound, InvalidArgument):
+            raise
+        except CowshedError:
+            if begun:
+                self._tell(partly=True)
+            raise
         if row.name == "pools":
             result = [pool for pool in result if self._caller.principal.sees([pool.name])]
         made = encode(result_type(row.name), result)
         if row.changes:
-            self._services.events.tell(row.name, store.client, self._specs, self._pools)
+            self._tell()
         return made
+
+    def _tell(self, *, partly: bool = False) -> None:
+        client = self._caller.store.client
+        self._services.events.tell(self._row.name, client, self._specs, self._pools, partly=partly)
 
     def _done(self, result: Any) -> Answer:
         if self._status == 204:

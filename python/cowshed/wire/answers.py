@@ -91,3 +91,5 @@ class Event:
     specs: tuple[str, ...]
     """What it was about, in full; empty for an operation on a whole pool or store."""
     pools: tuple[str, ...]
+    partly: bool = False
+    """It failed or was cancelled on its way, and some of it may be done."""
