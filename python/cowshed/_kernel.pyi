@@ -285,7 +285,7 @@ class ServerTls:
         """Raises KernelError `invalid` for files that cannot be read or do not fit."""
 
     def reload(self) -> None:
-        """Read the files again, for connections from now on. Raises as above, and then all stays as it was."""
+        """Read the files again, for connections from now on. Raises as above, and then all is as before."""
 
 @final
 class NbdConnection:
