@@ -136,12 +136,16 @@ class Handles:
     def end(self, handle: Handle, *, written: bool = False) -> None:
         """Close it, if it is not closed yet. `written`: its client says that it has written the disk."""
         with self._lock:
-            if self._by_id.pop(handle.id, None) is None:
+            if not self._take_out(handle):
                 return
-            del self._by_token[handle.token]
         if written:
             handle.image.note_written()
         handle.image.close()
+
+    def _take_out(self, handle: Handle) -> bool:
+        """From the lists; False if it was not there any more."""
+        self._by_token.pop(handle.token, None)
+        return self._by_id.pop(handle.id, None) is not None
 
     def connected(self, handle: Handle) -> bool:
         """An NBD connection begins; False if the handle has ended."""
@@ -159,9 +163,12 @@ class Handles:
         """End those that have had no connection for too long."""
         now = self._clock()
         with self._lock:
+            # Taken out in the same moment, so that none of them gets a connection in between.
             over = [each for each in self._by_id.values() if not each.connections and each.ends_at <= now]
+            for handle in over:
+                self._take_out(handle)
         for handle in over:
-            self.end(handle)
+            handle.image.close()
 
     def close(self) -> None:
         """End all."""
