@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from cowshed.errors import Busy, NotFound, ReadOnly
-from cowshed.local import LocalStore
+from cowshed.errors import Busy, IOFailure, NotFound, ReadOnly
+from cowshed.local import LocalStore, images
 from cowshed.local.clients import Client
 from cowshed.serve import handles as module
 from cowshed.serve.handles import Handles
@@ -225,6 +225,26 @@ def test_whose_they_are_and_how_many(store: LocalStore, monkeypatch: pytest.Monk
         handles.open(store, OWNER, "a")
     handles.close()
     assert store.watchers("a") == []
+
+
+def test_one_that_cannot_be_closed_keeps_no_other_open(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Times()
+    handles = Handles(clock=clock)
+    first, second = (handles.open(store, OWNER, "a") for _ in range(2))
+    second.image.note_written()
+
+    def fails(catalog: object, image_id: str) -> None:
+        raise IOFailure("the medium is gone")
+
+    monkeypatch.setattr(images, "touch", fails)
+    clock.now += module.IDLE_SECONDS
+    with pytest.raises(IOFailure):
+        handles.sweep()
+    assert handles.all() == []
+    assert store.watchers("a") == []
+    assert first.image.cookie != second.image.cookie
 
 
 def test_many_clients_take_the_lock(store: LocalStore) -> None:

@@ -15,6 +15,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from itertools import islice
 
 from cowshed.errors import Busy, Closed, NotFound, StaleHandle
@@ -167,10 +168,19 @@ class Handles:
             over = [each for each in self._by_id.values() if not each.connections and each.ends_at <= now]
             for handle in over:
                 self._take_out(handle)
-        for handle in over:
-            handle.image.close()
+        _close_all(over)
 
     def close(self) -> None:
         """End all."""
-        for handle in self.all():
-            self.end(handle)
+        with self._lock:
+            over = list(self._by_id.values())
+            for handle in over:
+                self._take_out(handle)
+        _close_all(over)
+
+
+def _close_all(handles: list[Handle]) -> None:
+    """Every one of them, whatever becomes of the others; raises what one of them raised."""
+    with ExitStack() as stack:
+        for handle in handles:
+            stack.callback(handle.image.close)
