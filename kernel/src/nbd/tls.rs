@@ -159,7 +159,8 @@ impl ClientTls {
 
 impl Tls {
     fn agree(socket: Socket, state: Connection) -> io::Result<Tls> {
-        let tls = Tls { socket, state: Mutex::new(state), waiting: Mutex::default(), sending: Mutex::new(()) };
+        let tls =
+            Tls { socket, state: Mutex::new(state), waiting: Mutex::default(), sending: Mutex::new(()) };
         loop {
             tls.send()?;
             if !tls.state.lock().is_handshaking() {
