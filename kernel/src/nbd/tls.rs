@@ -23,6 +23,8 @@ pub struct Tls {
     socket: Socket,
     /// Held only while bytes are turned around in memory, never while the socket is waited for.
     state: Mutex<Connection>,
+    /// Encrypted bytes that came and that the state has had no room for. Locked before the state.
+    waiting: Mutex<Vec<u8>>,
     /// Held from taking encrypted bytes out of the state until they are written: their order counts.
     sending: Mutex<()>,
 }
@@ -157,7 +159,8 @@ impl ClientTls {
 
 impl Tls {
     fn agree(socket: Socket, state: Connection) -> io::Result<Tls> {
-        let tls = Tls { socket, state: Mutex::new(state), sending: Mutex::new(()) };
+        let tls =
+            Tls { socket, state: Mutex::new(state), waiting: Mutex::default(), sending: Mutex::new(()) };
         loop {
             tls.send()?;
             if !tls.state.lock().is_handshaking() {
@@ -187,8 +190,10 @@ impl Tls {
 
     /// Whether plain bytes are there without reading the socket.
     pub fn has_buffered(&self) -> bool {
+        let mut waiting = self.waiting.lock();
         let mut state = self.state.lock();
-        state.process_new_packets().is_ok_and(|state| state.plaintext_bytes_to_read() > 0)
+        // What is wrong with them, the next read tells.
+        take_in(&mut state, &mut waiting).unwrap_or(true)
     }
 
     /// Write all plain bytes.
@@ -208,20 +213,24 @@ impl Tls {
         let _ = self.send();
     }
 
-    /// Take what the socket has, waiting for it; how many bytes, none at the end.
+    /// Take what the socket has, waiting for it if nothing is left from before; how many bytes, none at the end.
     fn receive(&self) -> io::Result<usize> {
-        let mut bytes = [0; 16 << 10];
-        let n = self.socket.read(&mut bytes)?;
-        let mut rest = &bytes[..n];
+        let mut waiting = self.waiting.lock();
+        if waiting.is_empty() {
+            waiting.resize(16 << 10, 0);
+            let read = self.socket.read(&mut waiting);
+            waiting.truncate(*read.as_ref().unwrap_or(&0));
+            read?;
+        }
+        let n = waiting.len();
         let answers = {
             let mut state = self.state.lock();
-            loop {
-                let taken = state.read_tls(&mut rest)?;
-                state.process_new_packets().map_err(broken)?;
-                if taken == 0 || rest.is_empty() {
-                    break state.wants_write();
-                }
+            if n == 0 {
+                // It is to know of the end.
+                state.read_tls(&mut io::empty())?;
             }
+            take_in(&mut state, &mut waiting)?;
+            state.wants_write()
         };
         if answers {
             self.send()?;
@@ -244,5 +253,17 @@ impl Tls {
             }
         }
         self.socket.write_all(&bytes)
+    }
+}
+
+/// Decrypt what waits until there are plain bytes, beyond which the state has no room; whether there are.
+fn take_in(state: &mut Connection, waiting: &mut Vec<u8>) -> io::Result<bool> {
+    loop {
+        let plain = state.process_new_packets().map_err(broken)?.plaintext_bytes_to_read() > 0;
+        if plain || waiting.is_empty() {
+            return Ok(plain);
+        }
+        let taken = state.read_tls(&mut waiting.as_slice())?;
+        waiting.drain(..taken);
     }
 }
