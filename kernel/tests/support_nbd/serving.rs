@@ -72,6 +72,7 @@ impl Exports for Shelf {
             label: name.into(),
             fence: self.fence.clone(),
             me: self.next.fetch_add(1, SeqCst) + 1,
+            written: Arc::default(),
             tag: Box::new(()),
         })
     }
