@@ -20,14 +20,14 @@ LAYERS: list[set[str]] = [
     {"opening"},
     {"transfer"},
     {"cloud", "backup", "doctor", "demo"},
-    {"compat", "serve"},
+    {"compat", "serve", "attach"},
     {"cli"},
     {"__main__"},
 ]
 # `cowshed` itself only hands out names, when they are first asked for; anyone may ask it for its version.
 FACADE = {"": {"errors", "opening", "store"}}
-# The kernel is the local engine's alone; `opening` starts it.
-KERNEL_USERS = {"local", "opening"}
+# The kernel is the local engine's alone; `opening` starts it, and `attach` uses its NBD client and FUSE.
+KERNEL_USERS = {"local", "opening", "attach"}
 
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 
