@@ -34,8 +34,25 @@ def test_a_path_is_made_absolute() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    "x unix: tcp: nbd://h /a/b tcp::1 tcp:h: tcp:h:0 tcp:h:65536 tcp:h:x tcp:h:² tcp:::1:5 "
-    "tcp:[::1 tcp:[::1]5 tcp:[::1]x:5 tcp:[]:5 tcp:h]:5".split(" "),
+    [
+        "x",
+        "unix:",
+        "tcp:",
+        "nbd://h",
+        "/a/b",
+        "tcp::1",
+        "tcp:h:",
+        "tcp:h:0",
+        "tcp:h:65536",
+        "tcp:h:x",
+        "tcp:h:²",
+        "tcp:::1:5",
+        "tcp:[::1",
+        "tcp:[::1]5",
+        "tcp:[::1]x:5",
+        "tcp:[]:5",
+        "tcp:h]:5",
+    ],
 )
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(InvalidArgument):
