@@ -22,6 +22,7 @@ use rustix::mount::{UnmountFlags, unmount};
 use crate::disk::Disk;
 use crate::error::{Error, Kind, Result};
 use crate::ids::BLOCK_SIZE;
+use crate::nbd::client::Client;
 
 /// The file.
 const FILE: INodeNo = INodeNo(2);
@@ -82,6 +83,37 @@ impl Device for Disk {
 
     fn flush(&self) -> Result<()> {
         self.core.flush()
+    }
+}
+
+impl Device for Client {
+    fn size(&self) -> u64 {
+        Client::size(self)
+    }
+
+    fn read_only(&self) -> bool {
+        Client::read_only(self)
+    }
+
+    fn read(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        Client::read(self, offset, buf)
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
+        Client::write(self, offset, data, false)
+    }
+
+    /// NBD's TRIM says nothing of what is read afterwards; zeros without the flag NO_HOLE give the space back too.
+    fn discard(&self, offset: u64, len: u64) -> Result<()> {
+        Client::write_zeroes(self, offset, len)
+    }
+
+    fn write_zeroes(&self, offset: u64, len: u64) -> Result<()> {
+        Client::write_zeroes(self, offset, len)
+    }
+
+    fn flush(&self) -> Result<()> {
+        Client::flush(self)
     }
 }
 

@@ -8,6 +8,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use crate::fuse::{Device, Mount, Options};
+use crate::nbd::client_python::PyNbdClient;
 use crate::python::PyDisk;
 
 #[pyclass(frozen, name = "FuseMount", module = "cowshed._kernel")]
@@ -20,6 +21,9 @@ pub(crate) struct PyFuseMount {
 fn device(object: &Bound<'_, PyAny>) -> PyResult<Arc<dyn Device>> {
     if let Ok(disk) = object.cast::<PyDisk>() {
         return Ok(Arc::new(disk.get().disk.clone()));
+    }
+    if let Ok(client) = object.cast::<PyNbdClient>() {
+        return Ok(client.get().client.clone());
     }
     Err(PyTypeError::new_err("only a Disk or an NbdClient can be mounted"))
 }

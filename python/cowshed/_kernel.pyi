@@ -437,7 +437,7 @@ class FuseMount:
 
     @staticmethod
     def mount(
-        disk: Disk,
+        disk: Disk | NbdClient,
         directory: str | PathLike[str],
         *,
         file: str = "disk",

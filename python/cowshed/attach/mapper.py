@@ -84,7 +84,7 @@ def _serve(slot: Slot, mapping: Mapping, task: Task) -> None:
     server = replace(parse_server(mapping.server), tls=task.tls)
     files = tls_files(server)
     with kernel_errors:
-        tls = files and ClientTls(ca=files.ca, certificate=files.certificate, key=files.key)
+        tls = ClientTls(ca=files.ca, certificate=files.certificate, key=files.key) if files else None
         client = NbdClient.connect(server.address, str(mapping.spec), tls=tls)
         mount = FuseMount.mount(
             client, slot.mount, file=FILE, source=f"cowshed:{mapping.spec}", read_only=mapping.read_only
