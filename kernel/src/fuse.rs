@@ -22,7 +22,7 @@ use rustix::mount::{UnmountFlags, unmount};
 use crate::disk::Disk;
 use crate::error::{Error, Kind, Result};
 use crate::ids::BLOCK_SIZE;
-use crate::nbd::client::Client;
+use crate::nbd::lasting::Lasting;
 
 /// The file.
 const FILE: INodeNo = INodeNo(2);
@@ -86,34 +86,34 @@ impl Device for Disk {
     }
 }
 
-impl Device for Client {
+impl Device for Lasting {
     fn size(&self) -> u64 {
-        Client::size(self)
+        Lasting::size(self)
     }
 
     fn read_only(&self) -> bool {
-        Client::read_only(self)
+        Lasting::read_only(self)
     }
 
     fn read(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
-        Client::read(self, offset, buf)
+        Lasting::read(self, offset, buf)
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
-        Client::write(self, offset, data, false)
+        Lasting::write(self, offset, data)
     }
 
     /// NBD's TRIM says nothing of what is read afterwards; zeros without the flag NO_HOLE give the space back too.
     fn discard(&self, offset: u64, len: u64) -> Result<()> {
-        Client::write_zeroes(self, offset, len)
+        Lasting::write_zeroes(self, offset, len)
     }
 
     fn write_zeroes(&self, offset: u64, len: u64) -> Result<()> {
-        Client::write_zeroes(self, offset, len)
+        Lasting::write_zeroes(self, offset, len)
     }
 
     fn flush(&self) -> Result<()> {
-        Client::flush(self)
+        Lasting::flush(self)
     }
 }
 
@@ -147,6 +147,8 @@ struct State {
 
 /// A mounted disk. It is unmounted when this is dropped.
 pub struct Mount {
+    /// What is to be flushed in the end; `None` where nothing is written.
+    written: Option<Arc<dyn Device>>,
     directory: PathBuf,
     news: Arc<News>,
     unmounter: Mutex<SessionUnmounter>,
@@ -161,6 +163,7 @@ impl Mount {
         let news = Arc::new(News::default());
         let read_only = options.read_only || device.read_only();
         let size = device.size();
+        let written = (!read_only).then(|| device.clone());
         let disk = OneFile { device, size, read_only, name: options.file.clone(), news: news.clone() };
         let mut config = Config::default();
         config.mount_options = vec![
@@ -185,7 +188,7 @@ impl Mount {
             at_end.changed.notify_all();
         });
         let serving = Mutex::new(Some(serving.map_err(what)?));
-        Ok(Mount { directory, news, unmounter, serving })
+        Ok(Mount { written, directory, news, unmounter, serving })
     }
 
     /// Wait for something to tell: the words of a request that has failed (the same words in a row are told once),
@@ -206,8 +209,8 @@ impl Mount {
         }
     }
 
-    /// Unmount it, and return when the last request is answered. A `Conflict` while the file is open; then it
-    /// stays mounted.
+    /// Unmount it, and return when the last request is answered and all is durable. A `Conflict` while the file is
+    /// open; then it stays mounted.
     pub fn unmount(&self) -> Result<()> {
         let mut serving = self.serving.lock();
         if !self.news.state.lock().ended {
@@ -224,10 +227,11 @@ impl Mount {
             }
             .map_err(|e| Error::io(format_args!("unmounting {}", self.directory.display()), &e))?;
         }
-        if let Some(serving) = serving.take() {
-            serving.join().map_err(|_| Error::new(Kind::Io, "a thread of the file system has panicked"))?;
-        }
-        Ok(())
+        let Some(serving) = serving.take() else {
+            return Ok(());
+        };
+        serving.join().map_err(|_| Error::new(Kind::Io, "a thread of the file system has panicked"))?;
+        self.written.as_ref().map_or(Ok(()), |device| device.flush())
     }
 }
 

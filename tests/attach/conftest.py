@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from attach.host import run, tool
 from cli.conftest import Program
 from model.kernel_module import REAL
 
@@ -60,6 +59,7 @@ class Host(Program):
         super().__init__(room / "store")
         self.room = room
         self.run_directory = room / "run"
+        self.devices: set[str] = set()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -71,6 +71,7 @@ class Host(Program):
         device = self("map", *words).text
         assert device.startswith("/dev/")
         assert device.endswith("\n")
+        self.devices.add(device.strip())
         return device.strip()
 
     def mapped(self) -> list[Mapping]:
@@ -83,8 +84,13 @@ class Host(Program):
     def left(self) -> list[str]:
         """What there is of mounts and loop devices that belong to this test."""
         mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if str(self.room) in line]
-        loops = run(tool("losetup", "mount"), "--list", "--noheadings", "--output", "NAME,BACK-FILE")
-        return mounts + [line for line in loops.splitlines() if str(self.room) in line]
+        names = [
+            (device, Path("/sys/block", Path(device).name, "loop/backing_file")) for device in self.devices
+        ]
+        files = [(device, path.read_text().strip()) for device, path in names if path.exists()]
+        # A file whose mount is gone has lost the beginning of its name.
+        loops = [device for device, file in files if file == "/disk" or file.startswith(str(self.room))]
+        return mounts + loops
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Linux's own NBD client: which device it takes, and that nbd-client understands what it is told.
 
-Where Linux has the module, test_devices maps by it too. Here it is stood in for: by a directory like /sys/block,
-and a program that writes the file there which says that a device is connected.
+Where Linux has the module, test_devices maps by it too. Here it is stood in for: by a directory like
+/sys/block, and a program that writes the file there which says that a device is connected.
 """
 
 from __future__ import annotations
