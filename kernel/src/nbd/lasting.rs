@@ -205,7 +205,7 @@ impl Lasting {
                 Err(error) => return Err(error),
             };
             if Instant::now() + PAUSE > end {
-                return Err(error);
+                return Err(Error::new(Kind::Io, error.message));
             }
             thread::sleep(PAUSE);
         }
