@@ -249,7 +249,7 @@ def test_the_server_goes_away(host: Host, served: LocalStore, tmp_path: Path) ->
     served.create("vm1", 8 * MIB)
     server = NbdServer(served._catalog.kernel, ByName(served))
     server.listen_unix(tmp_path / "other.sock")
-    device = host.map("vm1", "--nbd", f"unix:{tmp_path}/other.sock")
+    device = host.map("vm1", "--nbd", f"unix:{tmp_path}/other.sock", "--timeout", "0.5")
     server.stop(1.0)
     assert read_directly(device) == errno.EIO
     host("unmap", device)

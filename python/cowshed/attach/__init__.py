@@ -9,3 +9,5 @@ DEVICE_TYPES = ("auto", "nbd", "ublk", "fuse")
 """What can make the block device; `ublk` is known, and not built."""
 FORMS = ("qemu", "blockdev", "libvirt")
 """As what the settings for a virtual machine are printed."""
+PATIENCE = 300.0
+"""Seconds that requests of a mapped device wait for a daemon that has gone away, unless told otherwise."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cowshed import errors
-from cowshed.attach import kernel_nbd, loop
+from cowshed.attach import PATIENCE, kernel_nbd, loop
 from cowshed.attach.mapper import FILE, Task
 from cowshed.attach.register import Mapping, Register, Slot
 from cowshed.attach.server import Server
@@ -26,9 +26,17 @@ _END_SECONDS = 10.0
 
 
 def map_image(
-    spec: ImageSpec | SnapSpec, server: Server, *, read_only: bool = False, device_type: str = "auto"
+    spec: ImageSpec | SnapSpec,
+    server: Server,
+    *,
+    read_only: bool = False,
+    device_type: str = "auto",
+    patience: float = PATIENCE,
 ) -> Mapping:
     """Make a block device of an image or a snapshot. A snapshot's is read-only in any case.
+
+    When the server goes away, requests wait for it, `patience` seconds at most; then they fail, and all later
+    ones. (Not with Linux's own NBD client: there they fail at once.)
 
     Raises NotFound where there is no such image or no way to make a device, PermissionDenied, IOFailure,
     InvalidArgument for a way that is not built.
@@ -64,7 +72,7 @@ def map_image(
     )
     try:
         if kind == "fuse":
-            _start(register, slot, wanted, server, lock)
+            _start(register, slot, wanted, server, patience, lock)
         else:
             _connect(slot, wanted, server)
     except BaseException:
@@ -98,10 +106,12 @@ def _connect(slot: Slot, wanted: Mapping, server: Server) -> None:
     slot.write(replace(wanted, device=device, pid=kernel_nbd.connected(device)))
 
 
-def _start(register: Register, slot: Slot, wanted: Mapping, server: Server, lock: int) -> None:
+def _start(
+    register: Register, slot: Slot, wanted: Mapping, server: Server, patience: float, lock: int
+) -> None:
     """Start the process that serves it, and wait until the device is there."""
     answers, report = os.pipe()
-    task = Task(slot.id, str(register.room), asdict(wanted), server.tls, lock, report)
+    task = Task(slot.id, str(register.room), asdict(wanted), server.tls, patience, lock, report)
     package = str(Path(errors.__file__).parent.parent)
     path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
     try:

@@ -41,6 +41,8 @@ class Task:
     mapping: dict[str, Any]
     """A Mapping without what is known only when it is done."""
     tls: str
+    patience: float
+    """Seconds that requests wait for a server that has gone away."""
     lock: int
     report: int
 
@@ -87,7 +89,12 @@ def _serve(slot: Slot, mapping: Mapping, task: Task) -> None:
         tls = ClientTls(ca=files.ca, certificate=files.certificate, key=files.key) if files else None
         client = NbdClient.connect(server.address, str(mapping.spec), tls=tls)
         mount = FuseMount.mount(
-            client, slot.mount, file=FILE, source=f"cowshed:{mapping.spec}", read_only=mapping.read_only
+            client,
+            slot.mount,
+            file=FILE,
+            source=f"cowshed:{mapping.spec}",
+            read_only=mapping.read_only,
+            patience_seconds=task.patience,
         )
     try:
         read_only = mapping.read_only or client.read_only
@@ -102,22 +109,24 @@ def _serve(slot: Slot, mapping: Mapping, task: Task) -> None:
     _report(task, {"device": device})
     threading.Thread(target=_watch, args=[mount, mapping], daemon=True).start()
     signal.sigwait({*_ENDS, _UNMOUNTED})
-    _end(mount, device)
-    with suppress(CowshedError), kernel_errors:
-        if not read_only:
-            client.flush()
-        client.close()
-    slot.remove()
+    try:
+        _end(mount, device)
+    finally:
+        slot.remove()
 
 
 def _watch(mount: Any, mapping: Mapping) -> None:
     """Write what fails to the system's log; when the file system is gone, have the process end."""
+    for words in iter(mount.wait, None):
+        _log(f"{mapping.device} ({mapping.spec}): {words}")
+    os.kill(os.getpid(), _UNMOUNTED)
+
+
+def _log(words: str) -> None:
     import syslog
 
     syslog.openlog("cowshed", syslog.LOG_PID, syslog.LOG_DAEMON)
-    for words in iter(mount.wait, None):
-        syslog.syslog(syslog.LOG_ERR, f"{mapping.device} ({mapping.spec}): {words}")
-    os.kill(os.getpid(), _UNMOUNTED)
+    syslog.syslog(syslog.LOG_ERR, words)
 
 
 def _end(mount: Any, device: str) -> None:
@@ -131,7 +140,9 @@ def _end(mount: Any, device: str) -> None:
             mount.unmount()
         except KernelError as error:
             if error.kind != "conflict":
-                raise
+                # Unmounted it is; what it says was told by `_watch` or is told here.
+                _log(f"{device}: {error}")
+                return
             time.sleep(0.05)
         else:
             return

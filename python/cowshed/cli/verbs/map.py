@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cowshed.attach import DEVICE_TYPES, FORMS
+from cowshed.attach import DEVICE_TYPES, FORMS, PATIENCE
 from cowshed.cli.command import verb
 from cowshed.cli.output import Output, print_table, takes_format
 from cowshed.cli.places import Flags, SpecPlace, image_or_snapshot, takes
@@ -61,6 +61,13 @@ def _type_option(purpose: str) -> Callable[[Any], Any]:
 @click.option("--print", "form", type=click.Choice(FORMS), help="Touch nothing, print the settings for it.")
 @click.option("--nbd", metavar="ADDRESS", help="The daemon's NBD server: unix:PATH or tcp:HOST:PORT.")
 @click.option("--tls-dir", metavar="DIR", help="With ca-cert.pem and so on, for an NBD server with TLS.")
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, max=1e9),
+    default=PATIENCE,
+    help=f"How long requests wait for a daemon that is away. Default: {PATIENCE:.0f}.",
+)
 @click.pass_obj
 def map_(
     session: Session,
@@ -71,6 +78,7 @@ def map_(
     form: str | None,
     nbd: str | None,
     tls_dir: str | None,
+    timeout: float,
 ) -> None:
     """Make an image or a snapshot a block device of this host, and print its path.
 
@@ -90,7 +98,8 @@ def map_(
         return
     from cowshed.attach.devices import map_image
 
-    print(map_image(spec, server, read_only=read_only, device_type=device_type).device)
+    made = map_image(spec, server, read_only=read_only, device_type=device_type, patience=timeout)
+    print(made.device)
 
 
 def _server(session: Session, nbd: str | None, tls_dir: str | None) -> Server:
