@@ -9,19 +9,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from attach.host import needs_fuse
+from attach.host import needs_blocks, needs_fuse, run, tool
 from model.kernel_module import REAL
 
 if not REAL:
     pytest.skip("cowshed._kernel is not built", allow_module_level=True)
 
 import cowshed
-from attach.conftest import ByName
+from attach.conftest import ByName, Host
 from cowshed._kernel import FuseMount, NbdClient, NbdServer
 from cowshed.local import LocalStore
 
@@ -81,6 +81,57 @@ def mounted(server: Server, room: Path, patience: float = 30.0) -> FuseMount:
     return FuseMount.mount(client, point, patience_seconds=patience)
 
 
+@needs_blocks
+def test_a_file_system_outlives_the_daemon(server: Server, tmp_path: Path) -> None:
+    """A mapped and mounted image, written all the time, while what serves it is killed and started again."""
+    mkfs, mount = tool("mkfs.ext4", "e2fsprogs"), tool("mount", "mount")
+    host = Host(tmp_path)
+    device = host.map("vm1", "--nbd", f"unix:{server.socket}", "--device-type", "fuse")
+    point = tmp_path / "point"
+    point.mkdir()
+    written: dict[str, bytes] = {}
+    rounds: list[str] = []
+    stop = threading.Event()
+
+    def write() -> None:
+        dice = random.Random(1)
+        while not stop.is_set():
+            name = f"f{len(rounds) % 40}"
+            data = dice.randbytes(dice.randrange(400_000))
+            with (point / name).open("wb", buffering=0) as file:
+                file.write(data)
+                os.fsync(file.fileno())
+            written[name] = data
+            rounds.append(name)
+
+    run(mkfs, "-q", device)
+    run(mount, device, point)
+    try:
+        writer = threading.Thread(target=write)
+        writer.start()
+        for _ in range(3):
+            goal = len(rounds) + 3
+            until(lambda goal=goal: len(rounds) >= goal)  # type: ignore[misc]
+            server.kill()
+            server.start()
+        stop.set()
+        writer.join()
+    finally:
+        run(tool("umount", "mount"), point)
+    host("unmap", device)
+    server.kill()
+    server.start()
+    device = host.map("vm1", "--nbd", f"unix:{server.socket}", "--read-only", "--device-type", "fuse")
+    run(tool("e2fsck", "e2fsprogs"), "-fn", device)
+    run(mount, "--read-only", device, point)
+    try:
+        assert {name: (point / name).read_bytes() for name in written} == written
+    finally:
+        run(tool("umount", "mount"), point)
+        host("unmap", device)
+    assert host.left() == []
+
+
 def test_what_was_not_flushed_is_written_again(server: Server, tmp_path: Path) -> None:
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
@@ -103,6 +154,13 @@ def test_what_was_not_flushed_is_written_again(server: Server, tmp_path: Path) -
     mount.unmount()
     # Killed without a warning: what is there was made durable by the unmount.
     assert server.content() == oracle
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def test_a_flush_means_what_it_says(server: Server, tmp_path: Path) -> None:

@@ -167,7 +167,8 @@ def unmap(
             os.kill(mapping.pid, signal.SIGKILL if force else signal.SIGTERM)
     if not slot.ended(_END_SECONDS):
         raise Busy(
-            f"{mapping.device} ({mapping.spec}) is still open somewhere, and is unmapped when that ends",
+            f"{mapping.device} ({mapping.spec}) is still open somewhere, or waits for its daemon; "
+            "it is unmapped when that ends",
             hint="--force does not wait for it",
         )
     register = Register()
