@@ -6,6 +6,7 @@ import errno
 import mmap
 import os
 import random
+import shlex
 import struct
 import subprocess
 from collections.abc import Iterator
@@ -17,13 +18,14 @@ import pytest
 
 from attach.conftest import Host, kill
 from attach.host import needs_blocks, run, tool
-from cowshed._kernel import NbdServer
+from cowshed._kernel import NbdServer, ServerTls
 from cowshed.attach import devices, kernel_nbd
 from cowshed.attach.register import Slot
 from cowshed.attach.server import server_of
 from cowshed.errors import Busy, InvalidArgument, PermissionDenied
 from cowshed.local import LocalStore
 from cowshed.store import ImageSpec
+from nbd.certificates import Authority
 
 pytestmark = needs_blocks
 
@@ -253,6 +255,28 @@ def test_the_server_goes_away(host: Host, served: LocalStore, tmp_path: Path) ->
     server.stop(1.0)
     assert read_directly(device) == errno.EIO
     host("unmap", device)
+
+
+def test_over_tls(host: Host, served: LocalStore, server: NbdServer, tmp_path: Path) -> None:
+    served.create("vm1", 8 * MIB)
+    authority = Authority.make(tmp_path / "pki")
+    authority.server("localhost")
+    authority.client()
+    files = authority.directory
+    tls = ServerTls(files / "server-cert.pem", files / "server-key.pem", client_ca=authority.ca)
+    where = ["--nbd", f"tcp:localhost:{server.listen_tcp('127.0.0.1', 0, tls=tls)}"]
+    refused = host.run("map", "vm1", *where)
+    assert refused.status != 0
+    assert "TLS" in refused.err
+    device = host.map("vm1", *where, "--tls-dir", files)
+    Path(device).write_bytes(b"secret" * 1000)
+    host("unmap", device)
+    with served.open("vm1") as image:
+        assert image.read(0, 6000) == b"secret" * 1000
+    # qemu takes the same directory.
+    words = shlex.split(host("map", "vm1", *where, "--tls-dir", files, "--print", "qemu").text)
+    name = "json:" + host("map", "vm1", *where, "--tls-dir", files, "--print", "blockdev").text
+    assert "8 MiB" in run(tool("qemu-img", "qemu-utils"), "info", "--object", words[1], name)
 
 
 def test_what_cannot_be_mapped(host: Host, served: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,6 +151,8 @@ def test_what_was_not_flushed_is_written_again(server: Server, tmp_path: Path) -
             server.kill()
             server.start()
             assert os.pread(file.fileno(), 5 * MIB, 0) == oracle[: 5 * MIB], f"turn {turn}"
+        os.pwrite(file.fileno(), b"last" * 1024, 5 * MIB)
+        oracle[5 * MIB : 5 * MIB + 4096] = b"last" * 1024
     mount.unmount()
     # Killed without a warning: what is there was made durable by the unmount.
     assert server.content() == oracle
