@@ -77,6 +77,8 @@ def map_image(
             _connect(slot, wanted, server)
     except BaseException:
         os.close(lock)
+        # The process has said what went wrong, and may not be quite gone.
+        slot.ended(_END_SECONDS)
         with register.held():
             _clear(register)
         raise
