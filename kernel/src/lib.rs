@@ -20,6 +20,10 @@ pub mod commit;
 pub mod core;
 pub mod disk;
 pub mod error;
+#[cfg(feature = "fuse")]
+pub mod fuse;
+#[cfg(feature = "python")]
+mod fuse_python;
 pub mod grace;
 pub mod ids;
 pub mod kernel;

@@ -12,6 +12,7 @@ use pyo3::types::PyBytes;
 use crate::buffers::{Bytes, filled, with_bytes};
 use crate::disk::{self, Extent};
 use crate::error::{Error, Kind};
+use crate::fuse_python::PyFuseMount;
 use crate::ids::{BLOCK_SIZE, MAX_DISK_SIZE, VersionId};
 use crate::kernel::{Kernel, Options};
 use crate::nbd::client_python;
@@ -315,8 +316,8 @@ impl PyTransaction {
 }
 
 #[pyclass(frozen, name = "Disk", module = "cowshed._kernel")]
-struct PyDisk {
-    disk: disk::Disk,
+pub(crate) struct PyDisk {
+    pub(crate) disk: disk::Disk,
 }
 
 #[pymethods]
@@ -383,6 +384,7 @@ fn _kernel(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<PyKernel>()?;
     m.add_class::<PyTransaction>()?;
     m.add_class::<PyDisk>()?;
+    m.add_class::<PyFuseMount>()?;
     client_python::register(m)?;
     crate::nbd::python::add(m)
 }

@@ -431,3 +431,41 @@ class NbdClient:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+# --- a disk as a file
+
+@final
+class FuseMount:
+    """A disk as a file: a FUSE file system that holds one file. Unmounted when it is forgotten."""
+
+    @staticmethod
+    def mount(
+        disk: Disk | NbdClient,
+        directory: str | PathLike[str],
+        *,
+        file: str = "disk",
+        source: str = "cowshed",
+        read_only: bool = False,
+        threads: int = 8,
+        patience_seconds: float = 0.0,
+    ) -> FuseMount:
+        """Show `disk` as the file `file` in `directory`, which must be there.
+
+        What is written to the file is not durable before an fsync; a hole punched in it is a discard.
+        `source` is what the list of mounts shows; `threads` is how many requests are worked on at once.
+        An NbdClient whose server goes away is connected again, and requests wait so long for it; what was
+        written and is not known to be durable (64 MiB at most) is then written again.
+        """
+    @property
+    def path(self) -> str:
+        """Of the file."""
+    def wait(self) -> str | None:
+        """Wait for something to tell: the words of a failed request, or None when it is unmounted.
+
+        The same words in a row are told once. For one thread: each word is told to one caller only.
+        """
+    def unmount(self) -> None:
+        """Return when the last request is answered and all is durable.
+
+        While the file is open it stays mounted: `conflict`.
+        """

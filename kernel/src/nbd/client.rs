@@ -69,6 +69,16 @@ impl Client {
         Ok(Client { target, peer, main, others: Mutex::default() })
     }
 
+    /// Where the server is, to connect again.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Whether the connection still is there, as far as is known.
+    pub fn usable(&self) -> bool {
+        self.main.usable()
+    }
+
     /// What was agreed on.
     pub fn export(&self) -> &Export {
         &self.main.export

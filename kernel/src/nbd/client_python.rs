@@ -1,6 +1,7 @@
 //! The Python class `NbdClient`. Its meaning is in `_kernel.pyi`; here is only the way across.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::prelude::*;
@@ -49,7 +50,8 @@ impl PyClientTls {
 /// One export of an NBD server.
 #[pyclass(frozen, name = "NbdClient", module = "cowshed._kernel")]
 pub struct PyNbdClient {
-    client: Client,
+    /// Shared with what else in the kernel uses the connection.
+    pub client: Arc<Client>,
 }
 
 #[pymethods]
@@ -70,7 +72,7 @@ impl PyNbdClient {
         let target = Target { address: Address::parse(address)?, export, timeout, tls };
         let contexts: Vec<&str> = contexts.iter().map(String::as_str).collect();
         let client = py.detach(|| Client::connect(target, &contexts))?;
-        Ok(PyNbdClient { client })
+        Ok(PyNbdClient { client: Arc::new(client) })
     }
 
     #[getter]

@@ -11,6 +11,7 @@ pub mod client;
 pub(crate) mod client_python;
 mod contexts;
 pub mod exports;
+pub mod lasting;
 mod negotiation;
 mod outbox;
 mod pool;
