@@ -27,8 +27,8 @@ LAYERS: list[set[str]] = [
 ]
 # `cowshed` itself only hands out names, when they are first asked for; anyone may ask it for its version.
 FACADE = {"": {"errors", "opening", "store"}}
-# Versions and the catalogue are the local engine's alone; `opening` starts it. The daemon and its clients use the
-# kernel's NBD server and client, and FUSE.
+# Versions and the catalogue are the local engine's alone; `opening` starts it. The daemon and its clients
+# use the kernel's NBD server and client, and FUSE.
 KERNEL_USERS = {"local", "opening", "remote", "serve", "attach"}
 
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
