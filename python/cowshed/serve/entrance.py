@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -44,11 +43,14 @@ class Authority:
         text = bearer(given[0].decode("latin-1")) if len(given) == 1 else None
         if text is None:
             raise NotAuthenticated(
-                "a token is missing", hint="send `Authorization: Bearer TOKEN`; `cowshed token create` makes one"
+                "a token is missing",
+                hint="send `Authorization: Bearer TOKEN`; `cowshed token create` makes one",
             )
         token = self._tokens.find(text)
         if token is None:
-            raise NotAuthenticated("the token is not known, or has expired", hint="`cowshed token ls` lists them")
+            raise NotAuthenticated(
+                "the token is not known, or has expired", hint="`cowshed token ls` lists them"
+            )
         pools = None if token.pools is None else frozenset(token.pools)
         return Principal(f"token {token.name}", token.role, pools)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from cowshed.errors import CowshedError
 
+
 class Health:
     """Ready: the store is open and sound enough to go on, and the daemon is not about to end."""
 

@@ -1,17 +1,111 @@
-"""The Unix sockets that the daemon makes in a store (or wherever it was told), and takes away again."""
+"""All sockets that a daemon listens at: those that it makes, and those that the service manager passed.
+
+Unix sockets are for whoever the file system lets in. TCP is for TLS, or for a loopback address where the
+operator said so; that holds for passed sockets as for its own.
+"""
 
 from __future__ import annotations
 
 import os
 import socket
 import stat
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
 
-from cowshed.errors import AlreadyExists, Busy, CowshedError, PermissionDenied, from_os_error
+from cowshed.errors import AlreadyExists, Busy, CowshedError, InvalidArgument, PermissionDenied, from_os_error
+from cowshed.serve.settings import Address, Settings
 from cowshed.wire import sockets
 
-_BACKLOG = 128
+PASSED: Final = ("control", "nbd", "rest")
+"""What the service manager may pass, by FileDescriptorName=."""
+_BACKLOG: Final = 128
+
+
+class Listeners:
+    """The sockets of one daemon, by what is served there. A passed one stands in for the default one.
+
+    Made by the owner of the store's lock. Use as a context manager: the end takes their paths away.
+    """
+
+    def __init__(self, settings: Settings, passed: Mapping[str, Sequence[socket.socket]]) -> None:
+        """Raises InvalidArgument for a passed socket that may not be served so, and what making raises."""
+        self._made: list[UnixListener] = []
+        self.control: list[socket.socket] = []
+        self.nbd: list[socket.socket] = []
+        """Unix sockets."""
+        self.nbd_tcp: list[socket.socket] = []
+        self.api: list[socket.socket] = []
+        """TCP, for holders of tokens."""
+        try:
+            self._take(settings, passed)
+            self._make(settings)
+        except BaseException:
+            self.close()
+            raise
+
+    def _take(self, settings: Settings, passed: Mapping[str, Sequence[socket.socket]]) -> None:
+        for one in passed["control"]:
+            if one.family != socket.AF_UNIX:
+                # Whoever gets in there is trusted with everything.
+                raise InvalidArgument("the passed socket 'control' must be a Unix socket")
+            self.control.append(one)
+        for one in passed["nbd"]:
+            if one.family == socket.AF_UNIX:
+                self.nbd.append(one)
+            else:
+                _check_passed(settings, one, "nbd")
+                self.nbd_tcp.append(one)
+        for one in passed["rest"]:
+            _check_passed(settings, one, "rest")
+            self.api.append(one)
+
+    def _make(self, settings: Settings) -> None:
+        if not self.control:
+            self.control.append(self._unix(settings.control_socket, settings.group))
+        if not self.nbd:
+            self.nbd.append(self._unix(settings.nbd_socket, settings.group))
+        if settings.nbd_listen:
+            self.nbd_tcp.append(tcp_listener(settings.nbd_listen))
+        if settings.listen:
+            self.api.append(tcp_listener(settings.listen))
+
+    def _unix(self, path: str, group: int | None) -> socket.socket:
+        made = UnixListener(path, group=group)
+        self._made.append(made)
+        return made.socket
+
+    def close(self) -> None:
+        """Close all that are still open here, and take away what was made. Does not raise."""
+        for listener in self._made:
+            listener.remove()
+        for one in (*self.control, *self.nbd, *self.nbd_tcp, *self.api):
+            one.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def shown(listening: socket.socket) -> str:
+    """Where a socket listens, as NBD clients and people write it: `unix:PATH` or `tcp:HOST:PORT`."""
+    name = listening.getsockname()
+    if listening.family == socket.AF_UNIX:
+        return f"unix:{os.fsdecode(name)}"
+    return f"tcp:{Address(name[0], name[1])}"
+
+
+def _check_passed(settings: Settings, passed: socket.socket, label: str) -> None:
+    if passed.family not in (socket.AF_INET, socket.AF_INET6):
+        raise InvalidArgument(f"the passed socket {label!r} must be a TCP socket")
+    name = passed.getsockname()
+    settings.check_tcp(Address(name[0], name[1]), f"the passed socket {label!r}")
 
 
 class UnixListener:
@@ -89,20 +183,20 @@ def _remove_stale(path: str) -> None:
         raise Busy(f"something else serves {path!r}", hint="stop it, or choose another path")
 
 
-def tcp_listener(host: str, port: int) -> socket.socket:
+def tcp_listener(where: Address) -> socket.socket:
     """A listening TCP socket. Raises what `from_os_error` makes."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            where.host, where.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         made = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise from_os_error(error, f"listening on {host}:{port}") from None
+        raise from_os_error(error, f"listening on {where}") from None
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind(address)
         made.listen(_BACKLOG)
     except OSError as error:
         made.close()
-        raise from_os_error(error, f"listening on {host}:{port}") from None
+        raise from_os_error(error, f"listening on {where}") from None
     return made

@@ -12,7 +12,7 @@ import time
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.core import (
@@ -26,9 +26,11 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from cowshed import __version__
-from cowshed._kernel import NbdConnection, NbdStatistics, SpaceInfo
 from cowshed.errors import CowshedError
 from cowshed.store.records import StoreUsage
+
+if TYPE_CHECKING:
+    from cowshed._kernel import NbdConnection, NbdStatistics, SpaceInfo
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
 _USAGE_SECONDS: Final = 5.0
@@ -122,9 +124,7 @@ class _Figures(Collector):
 
     def _nbd(self) -> Iterator[Metric]:
         labels = ["export", "operation"]
-        requests = CounterMetricFamily(
-            "cowshed_nbd_requests", "NBD requests that have ended.", labels=labels
-        )
+        requests = CounterMetricFamily("cowshed_nbd_requests", "NBD requests that have ended.", labels=labels)
         transferred = CounterMetricFamily(
             "cowshed_nbd_bytes", "Bytes that NBD requests were about.", labels=labels
         )
@@ -197,10 +197,8 @@ def _gauge(name: str, words: str, value: float) -> Metric:
     return GaugeMetricFamily(f"cowshed_{name}", words, value=value)
 
 
-def cumulative(
-    buckets: Sequence[tuple[float, int]], total: int
-) -> list[tuple[str, float]]:
-    """Counts of each bucket, `(upper bound in seconds, count)` ascending, as Prometheus wants them summed up."""
+def cumulative(buckets: Sequence[tuple[float, int]], total: int) -> list[tuple[str, float]]:
+    """Buckets as `(upper bound in seconds, count)`, ascending: summed up as Prometheus wants them."""
     sums, so_far = [], 0
     for bound, count in buckets:
         so_far += count

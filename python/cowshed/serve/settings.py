@@ -131,9 +131,23 @@ class Settings:
         """
         return self.tls_client_ca is not None or self.insecure
 
+    def check_tcp(self, address: Address, what: str) -> None:
+        """Raises InvalidArgument unless `what` may listen at `address`."""
+        if self.tls or (self.insecure and address.loopback):
+            return
+        hint = "give --tls-cert and --tls-key"
+        if self.insecure:
+            raise InvalidArgument(
+                f"{what} {address} needs TLS: --insecure is for loopback addresses only", hint=hint
+            )
+        raise InvalidArgument(
+            f"{what} {address} needs TLS: tokens and disks could be read on the way",
+            hint=hint + (", or --insecure" if address.loopback else ""),
+        )
+
 
 def load(store: str, given: Mapping[str, Any], *, config: str | None = None) -> Settings:
-    """The settings for a daemon of `store`. `given` has the command line's by `Setting.field`; None: not said.
+    """The settings for a daemon of `store`; `given` has the command line's, None for what was not said.
 
     Raises InvalidArgument, NotFound for a file that is not there, and what `from_os_error` makes.
     """
@@ -245,19 +259,10 @@ def _check(settings: Settings) -> None:
         raise InvalidArgument("--tls-client-ca needs --tls-cert and --tls-key")
     if settings.nbd_socket == settings.control_socket:
         raise InvalidArgument("--nbd-socket cannot be the control socket", hint="choose another path")
-    for name, address in (("listen", settings.listen), ("nbd-listen", settings.nbd_listen)):
-        if address is None or settings.tls:
-            continue
-        if not settings.insecure:
-            hint = "give --tls-cert and --tls-key" + (", or --insecure" if address.loopback else "")
-            raise InvalidArgument(
-                f"--{name} {address} needs TLS: tokens and disks would be readable", hint=hint
-            )
-        if not address.loopback:
-            raise InvalidArgument(
-                f"--{name} {address} needs TLS: --insecure is for loopback addresses only",
-                hint="give --tls-cert and --tls-key",
-            )
+    if settings.listen:
+        settings.check_tcp(settings.listen, "--listen")
+    if settings.nbd_listen:
+        settings.check_tcp(settings.nbd_listen, "--nbd-listen")
     for name in ("tls_cert", "tls_key", "tls_client_ca"):
         path = getattr(settings, name)
         if path is not None and not Path(path).is_file():

@@ -67,6 +67,13 @@ class Tokens:
         self._seen: tuple[int, ...] | None = None
         self._tokens: list[Token] = []
 
+    def need_store(self) -> None:
+        """Raises NotFound unless the directory holds a store."""
+        if not (self._directory / "catalog").exists():
+            raise NotFound(
+                f"no store at {str(self._directory)!r}", hint=f"`cowshed init {self._directory}` makes one"
+            )
+
     def entries(self) -> Sequence[Token]:
         """All of them, in the order they were made."""
         with self._lock:
