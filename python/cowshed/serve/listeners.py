@@ -39,10 +39,13 @@ class Listeners:
         self.nbd_tcp: list[socket.socket] = []
         self.api: list[socket.socket] = []
         """TCP, for holders of tokens."""
+        self._paths: dict[socket.socket, str] = {}
         try:
             self._take(settings, passed)
             self._make(settings)
         except BaseException:
+            for one in (one for group in passed.values() for one in group):
+                one.close()
             self.close()
             raise
 
@@ -75,7 +78,21 @@ class Listeners:
     def _unix(self, path: str, group: int | None) -> socket.socket:
         made = UnixListener(path, group=group)
         self._made.append(made)
+        self._paths[made.socket] = path
         return made.socket
+
+    def where(self, listening: socket.socket) -> str:
+        """Where a socket listens, as NBD clients and people write it: `unix:PATH` or `tcp:HOST:PORT`."""
+        name = listening.getsockname()
+        if listening.family == socket.AF_UNIX:
+            # A long path was bound by another name.
+            return f"unix:{self._paths.get(listening) or os.fsdecode(name)}"
+        return f"tcp:{Address(name[0], name[1])}"
+
+    @property
+    def nbd_addresses(self) -> tuple[str, ...]:
+        """Where the disks are."""
+        return tuple(map(self.where, (*self.nbd, *self.nbd_tcp)))
 
     def close(self) -> None:
         """Close all that are still open here, and take away what was made. Does not raise."""
@@ -91,14 +108,6 @@ class Listeners:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def shown(listening: socket.socket) -> str:
-    """Where a socket listens, as NBD clients and people write it: `unix:PATH` or `tcp:HOST:PORT`."""
-    name = listening.getsockname()
-    if listening.family == socket.AF_UNIX:
-        return f"unix:{os.fsdecode(name)}"
-    return f"tcp:{Address(name[0], name[1])}"
 
 
 def _check_passed(settings: Settings, passed: socket.socket, label: str) -> None:

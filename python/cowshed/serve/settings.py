@@ -129,7 +129,9 @@ class Settings:
 
         Without, TCP is for the handles that the API gives out, whose names cannot be guessed.
         """
-        return self.tls_client_ca is not None or self.insecure
+        if self.tls:
+            return self.tls_client_ca is not None
+        return self.insecure
 
     def check_tcp(self, address: Address, what: str) -> None:
         """Raises InvalidArgument unless `what` may listen at `address`."""

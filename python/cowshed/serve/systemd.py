@@ -117,6 +117,7 @@ def _listening(fd: int, label: str) -> socket.socket:
             f"descriptor {fd} ({label!r}) from the service manager is no socket: {error.strerror}"
         ) from None
     if passed.type != socket.SOCK_STREAM or not accepts:
+        passed.close()
         raise InvalidArgument(
             f"descriptor {fd} ({label!r}) from the service manager does not listen for connections",
             hint="use ListenStream= with Accept=no",
