@@ -6,11 +6,12 @@ counted again here. Only requests to the API are counted here, as they end.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
 from collections import Counter as Tally
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -45,8 +46,9 @@ class Sources:
 
     usage: Callable[[], StoreUsage]
     space: Callable[[], SpaceInfo]
-    nbd_statistics: Callable[[], Sequence[NbdStatistics]]
-    nbd_connections: Callable[[], Sequence[NbdConnection]]
+    nbd_statistics: Callable[[], Iterable[tuple[str, Sequence[NbdStatistics]]]]
+    """By way in: `unix` or `tcp`."""
+    nbd_connections: Callable[[], Iterable[tuple[str, Sequence[NbdConnection]]]]
     ready: Callable[[], bool]
     tasks: Callable[[], Mapping[str, int]] = field(default=dict)
     """How many, by state."""
@@ -123,10 +125,10 @@ class _Figures(Collector):
         )
 
     def _nbd(self) -> Iterator[Metric]:
-        labels = ["export", "operation"]
+        labels = ["export", "operation", "way"]
         requests = CounterMetricFamily("cowshed_nbd_requests", "NBD requests that have ended.", labels=labels)
         transferred = CounterMetricFamily(
-            "cowshed_nbd_bytes", "Bytes that NBD requests were about.", labels=labels
+            "cowshed_nbd_bytes", "Bytes that NBD requests which succeeded were about.", labels=labels
         )
         errors = CounterMetricFamily(
             "cowshed_nbd_errors", "NBD requests that ended with an error.", labels=labels
@@ -134,19 +136,24 @@ class _Figures(Collector):
         seconds = HistogramMetricFamily(
             "cowshed_nbd_request_duration_seconds", "Time that NBD requests took.", labels=labels
         )
-        for one in self._sources.nbd_statistics():
-            names = [one.export, one.operation]
-            requests.add_metric(names, one.requests)
-            transferred.add_metric(names, one.bytes)
-            errors.add_metric(names, one.errors)
-            seconds.add_metric(names, cumulative(one.buckets, one.requests), one.seconds)
+        for way, all_of_it in self._sources.nbd_statistics():
+            for one in all_of_it:
+                names = [one.label, one.operation, way]
+                requests.add_metric(names, one.requests)
+                transferred.add_metric(names, one.bytes)
+                errors.add_metric(names, one.errors)
+                seconds.add_metric(names, cumulative(one.buckets), one.seconds)
         yield from (requests, transferred, errors, seconds)
         connections = GaugeMetricFamily(
-            "cowshed_nbd_connections", "NBD connections that are open.", labels=["export", "tls"]
+            "cowshed_nbd_connections", "NBD connections that are open.", labels=["export", "way", "tls"]
         )
-        count = Tally((c.export, "yes" if c.tls else "no") for c in self._sources.nbd_connections())
-        for (export, tls), number in count.items():
-            connections.add_metric([export, tls], number)
+        count = Tally(
+            (one.label, way, "yes" if one.tls else "no")
+            for way, all_of_it in self._sources.nbd_connections()
+            for one in all_of_it
+        )
+        for names_of_it, number in count.items():
+            connections.add_metric(names_of_it, number)
         yield connections
 
     def _work(self) -> Iterator[Metric]:
@@ -197,14 +204,13 @@ def _gauge(name: str, words: str, value: float) -> Metric:
     return GaugeMetricFamily(f"cowshed_{name}", words, value=value)
 
 
-def cumulative(buckets: Sequence[tuple[float, int]], total: int) -> list[tuple[str, float]]:
-    """Buckets as `(upper bound in seconds, count)`, ascending: summed up as Prometheus wants them."""
+def cumulative(buckets: Sequence[tuple[float, int]]) -> list[tuple[str, float]]:
+    """Buckets as `(upper bound in seconds, count)`, the last one infinite: summed up as Prometheus has them."""
     sums, so_far = [], 0
     for bound, count in buckets:
         so_far += count
-        sums.append((str(bound), float(so_far)))
-    # Requests end while this is read; the last bucket is never smaller than the one before.
-    return [*sums, ("+Inf", float(max(total, so_far)))]
+        sums.append(("+Inf" if bound == math.inf else str(bound), float(so_far)))
+    return sums
 
 
 class _Aging:
