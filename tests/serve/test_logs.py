@@ -57,7 +57,9 @@ def test_an_event_as_text() -> None:
     stream = written("text")
     logs.event("request", "it was answered", ms=1.5, client="a b", odd="x\ny", empty="", yes=True)
     (line,) = stream.getvalue().splitlines()
-    assert line.endswith('info    request: it was answered; ms=1.5 client="a b" odd="x\\ny" empty="" yes=true')
+    assert line.endswith(
+        'info    request: it was answered; ms=1.5 client="a b" odd="x\\ny" empty="" yes=true'
+    )
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
@@ -79,7 +81,9 @@ def test_no_line_holds_a_secret(form: LogFormat, tmp_path: object) -> None:
     stream = written(form)
     text = Tokens(str(tmp_path)).create("a", "read")
     handle = "00112233445566778899aabbccddeeff"
-    logs.event("x", f"words {text}", field=f"Bearer {text}", path=f"/.handle/{handle}?x", header="bearer abcdef")
+    logs.event(
+        "x", f"words {text}", field=f"Bearer {text}", path=f"/.handle/{handle}?x", header="bearer abcdef"
+    )
     try:
         raise ValueError(f"no {text}")
     except ValueError as error:

@@ -30,7 +30,12 @@ def test_a_token_is_known_by_its_text_alone(tokens: Tokens) -> None:
     assert text.startswith(PREFIX)
     found = tokens.find(text)
     assert found is not None
-    assert (found.name, found.role, found.pools, found.expires) == ("nova", "operate", ("vms", "images"), None)
+    assert (found.name, found.role, found.pools, found.expires) == (
+        "nova",
+        "operate",
+        ("vms", "images"),
+        None,
+    )
     admin = tokens.find(other)
     assert admin is not None
     assert (admin.role, admin.pools) == ("admin", None)

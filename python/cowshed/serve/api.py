@@ -32,7 +32,7 @@ class ApiServer:
             loop="asyncio",
             http="h11",
             ws="none",
-            lifespan="off",
+            lifespan="on",
             log_config=None,
             access_log=False,
             # A client's word for where it comes from is not believed.

@@ -205,7 +205,7 @@ def _gauge(name: str, words: str, value: float) -> Metric:
 
 
 def cumulative(buckets: Sequence[tuple[float, int]]) -> list[tuple[str, float]]:
-    """Buckets as `(upper bound in seconds, count)`, the last one infinite: summed up as Prometheus has them."""
+    """Buckets as `(upper bound in seconds, count)`, the last without bound: summed up for Prometheus."""
     sums, so_far = [], 0
     for bound, count in buckets:
         so_far += count

@@ -47,7 +47,9 @@ class WatchedExports:
             logs.event("nbd.refused", words, level=logging.WARNING, export=name, peer=peer, why=why)
             raise
         except Exception as error:
-            logs.event("nbd.failed", "an export cannot be opened", level=logging.ERROR, error=error, export=name)
+            logs.event(
+                "nbd.failed", "an export cannot be opened", level=logging.ERROR, error=error, export=name
+            )
             raise
         with self._lock:
             self._open[id(export)] = (peer, time.monotonic())
@@ -118,7 +120,7 @@ class Nbd:
                 self._tcp.listen_fd(_own(one), tls=self._tls, require_tls=self._tls is not None)
 
     def reload_tls(self) -> None:
-        """Read the TLS files again, for the connections to come. Raises InvalidArgument; keeps the old then."""
+        """Read the TLS files again, for new connections. Raises InvalidArgument, and keeps the old ones."""
         if self._tls is not None:
             with kernel_errors:
                 self._tls.reload()
@@ -137,7 +139,8 @@ class Nbd:
         May be called again meanwhile, from another thread, to hurry the first call.
         """
         until = time.monotonic() + drain_seconds
-        return all([server.stop(max(0.0, until - time.monotonic())) for _, server in self._servers()])
+        ended = [server.stop(max(0.0, until - time.monotonic())) for _, server in self._servers()]
+        return all(ended)
 
     def _servers(self) -> list[tuple[str, NbdServer]]:
         return [("unix", self._unix), *([("tcp", self._tcp)] if self._tcp else [])]
