@@ -23,7 +23,7 @@ from cowshed.errors import CowshedError, IOFailure
 from cowshed.local.store import LocalStore
 from cowshed.serve import logs
 from cowshed.serve.api import ApiServer
-from cowshed.serve.app import make_app
+from cowshed.serve.app import make_app, make_application
 from cowshed.serve.entrance import Entrance, TokenHolders
 from cowshed.serve.exports import Exports
 from cowshed.serve.health import Health
@@ -121,12 +121,12 @@ class Daemon:
                 handles=lambda: len(self._services.handles.all()),
             ),
         )
-        routers = (probes(self._health, metrics),)
-        control = make_app(self._services, authorise=trusting, routers=routers)
+        application = make_application([probes(self._health, metrics)])
+        control = make_app(self._services, authorise=trusting, application=application)
         self._apis = [ApiServer(Entrance(control, metrics), listeners.control)]
         if listeners.api:
             holders = TokenHolders(Tokens(settings.store))
-            outside = make_app(self._services, authorise=holders, routers=routers)
+            outside = make_app(self._services, authorise=holders, application=application)
             self._apis.append(ApiServer(Entrance(outside, metrics), listeners.api, tls=settings.tls))
 
     async def live(self) -> None:
