@@ -49,7 +49,9 @@ def test_it_is_ready_when_it_says_so(store: Path) -> None:
         assert daemon.ask("GET", "/readyz").status == 200
         assert daemon.ask("GET", "/healthz").status == 200
         assert answers(store / "nbd.sock")
-        assert [stat.S_IMODE((store / name).stat().st_mode) for name in ("daemon.sock", "nbd.sock")] == [0o600] * 2
+        assert [stat.S_IMODE((store / name).stat().st_mode) for name in ("daemon.sock", "nbd.sock")] == [
+            0o600
+        ] * 2
         assert daemon.said[-1]["STATUS"] == "serving: 0 NBD connections, 0 tasks"
         info = daemon.ask("GET", "/v1/daemon").json
         assert (info["target"], info["pid"]) == (str(store), daemon.process.pid)
@@ -79,13 +81,15 @@ def test_a_second_one_is_refused_at_once(store: Path) -> None:
 
 
 def test_a_command_is_waited_for(store: Path) -> None:
-    with cowshed.open(store, owner="cowshed cp") as held:
-        with serving(store, "--lock-wait", "60", ready=False) as daemon:
-            daemon.hear("STATUS")
-            assert not (store / "daemon.sock").exists()
-            held.close()
-            daemon.hear("READY")
-            assert daemon.end() == 0
+    with (
+        cowshed.open(store, owner="cowshed cp") as held,
+        serving(store, "--lock-wait", "60", ready=False) as daemon,
+    ):
+        daemon.hear("STATUS")
+        assert not (store / "daemon.sock").exists()
+        held.close()
+        daemon.hear("READY")
+        assert daemon.end() == 0
 
 
 def test_without_patience_it_says_who_has_the_store(store: Path) -> None:

@@ -162,13 +162,12 @@ class Daemon:
     def _began(self) -> None:
         self._health.started()
         self._notifier.ready(self._status())
-        where = self._listeners.where
         logs.event(
             "daemon.ready",
             "serving",
-            control=where(self._listeners.control[0]),
+            control=",".join(self._listeners.control_addresses),
             nbd=",".join(self._listeners.nbd_addresses),
-            api=",".join(map(where, self._listeners.api)) or None,
+            api=",".join(self._listeners.api_addresses) or None,
         )
 
     async def _beat(self) -> None:

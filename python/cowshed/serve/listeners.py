@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -39,10 +39,12 @@ class Listeners:
         self.nbd_tcp: list[socket.socket] = []
         self.api: list[socket.socket] = []
         """TCP, for holders of tokens."""
-        self._paths: dict[socket.socket, str] = {}
         try:
             self._take(settings, passed)
             self._make(settings)
+            self.control_addresses = self._where(self.control)
+            self.nbd_addresses = self._where((*self.nbd, *self.nbd_tcp))
+            self.api_addresses = self._where(self.api)
         except BaseException:
             for one in (one for group in passed.values() for one in group):
                 one.close()
@@ -78,21 +80,18 @@ class Listeners:
     def _unix(self, path: str, group: int | None) -> socket.socket:
         made = UnixListener(path, group=group)
         self._made.append(made)
-        self._paths[made.socket] = path
         return made.socket
 
-    def where(self, listening: socket.socket) -> str:
-        """Where a socket listens, as NBD clients and people write it: `unix:PATH` or `tcp:HOST:PORT`."""
-        name = listening.getsockname()
-        if listening.family == socket.AF_UNIX:
-            # A long path was bound by another name.
-            return f"unix:{self._paths.get(listening) or os.fsdecode(name)}"
-        return f"tcp:{Address(name[0], name[1])}"
-
-    @property
-    def nbd_addresses(self) -> tuple[str, ...]:
-        """Where the disks are."""
-        return tuple(map(self.where, (*self.nbd, *self.nbd_tcp)))
+    def _where(self, listening: Iterable[socket.socket]) -> tuple[str, ...]:
+        """As NBD clients and people write it: `unix:PATH` or `tcp:HOST:PORT`."""
+        # A long path was bound by another name.
+        made = {each.socket: each.path for each in self._made}
+        return tuple(
+            f"unix:{made.get(one) or os.fsdecode(one.getsockname())}"
+            if one.family == socket.AF_UNIX
+            else f"tcp:{Address(*one.getsockname()[:2])}"
+            for one in listening
+        )
 
     def close(self) -> None:
         """Close all that are still open here, and take away what was made. Does not raise."""

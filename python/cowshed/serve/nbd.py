@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 import threading
 import time
 from collections.abc import Sequence
@@ -111,13 +110,14 @@ class Nbd:
             self._tcp = NbdServer(kernel, WatchedExports(exports, named=named, listed=listed))
 
     def start(self) -> None:
-        """Accept connections at the listeners. Raises IOFailure."""
+        """Accept connections at the listeners, which are the servers' from now on. Raises IOFailure."""
         with kernel_errors:
+            # None is kept here: a stop closes them for good, and no one waits at them in vain.
             for one in self._listeners.nbd:
-                self._unix.listen_fd(_own(one))
+                self._unix.listen_fd(one.detach())
             for one in self._listeners.nbd_tcp:
                 assert self._tcp is not None
-                self._tcp.listen_fd(_own(one), tls=self._tls, require_tls=self._tls is not None)
+                self._tcp.listen_fd(one.detach(), tls=self._tls, require_tls=self._tls is not None)
 
     def reload_tls(self) -> None:
         """Read the TLS files again, for new connections. Raises InvalidArgument, and keeps the old ones."""
@@ -144,8 +144,3 @@ class Nbd:
 
     def _servers(self) -> list[tuple[str, NbdServer]]:
         return [("unix", self._unix), *([("tcp", self._tcp)] if self._tcp else [])]
-
-
-def _own(listening: socket.socket) -> int:
-    """A descriptor of a socket for the kernel to keep; the socket itself stays whoever's it is."""
-    return listening.dup().detach()
