@@ -71,7 +71,7 @@ def one(found: dict[Any, float], name: str, **labels: str) -> float:
 @pytest.mark.parametrize("accept", [None, "application/openmetrics-text; version=1.0.0"])
 def test_what_is_told(tmp_path: Path, accept: str | None) -> None:
     metrics = Metrics(str(tmp_path), sources())
-    metrics.request_ended("create", 201, 0.02)
+    metrics.request_ended("create", 204, 0.02)
     metrics.request_ended("events", 200, None)
     text, media_type = metrics.text(accept)
     assert media_type.startswith("application/openmetrics-text" if accept else "text/plain")
@@ -89,7 +89,7 @@ def test_what_is_told(tmp_path: Path, accept: str | None) -> None:
     assert one(found, "cowshed_tasks", state="running") == 2
     assert one(found, "cowshed_handles") == 3
     assert one(found, "cowshed_ready") == 1
-    assert one(found, "cowshed_api_requests_total", operation="create", status="201") == 1
+    assert one(found, "cowshed_api_requests_total", operation="create", status="204") == 1
     assert one(found, "cowshed_api_requests_total", operation="events", status="200") == 1
     assert one(found, "cowshed_api_request_duration_seconds_count", operation="create") == 1
     # A stream's length is its reader's choice.
@@ -167,7 +167,7 @@ def test_a_daemons_figures_are_of_what_was_done(tmp_path: Path) -> None:
         assert one(found, "cowshed_nbd_request_duration_seconds_bucket", le="+Inf", **write) == 2
         assert one(found, "cowshed_store_images") == 1
         assert one(found, "cowshed_store_used_bytes") == 68 << 10
-        assert one(found, "cowshed_api_requests_total", operation="create", status="201") == 1
+        assert one(found, "cowshed_api_requests_total", operation="create", status="204") == 1
         assert daemon.end() == 0
 
 
