@@ -191,10 +191,6 @@ impl PyServerTls {
     fn reload(&self, py: Python<'_>) -> PyResult<()> {
         Ok(py.detach(|| self.tls.reload())?)
     }
-
-    fn reload(&self) -> PyResult<()> {
-        Ok(self.tls.reload()?)
-    }
 }
 
 #[pyclass(frozen, get_all, name = "NbdConnection", module = "cowshed._kernel")]
