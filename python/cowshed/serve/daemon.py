@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 import time
 from collections import Counter
@@ -59,6 +60,7 @@ def run(
     it. Raises StoreLocked, InvalidArgument, and whatever opening and closing raise.
     """
     environment = os.environ if environment is None else environment
+    _allow_descriptors()
     logs.configure(settings.log_format, settings.log_level)
     notifier = Notifier(environment)
     passed = passed_sockets(environment, PASSED)
@@ -80,6 +82,13 @@ def run(
             seconds=round(opened, 3),
         )
         asyncio.run(daemon.live())
+
+
+def _allow_descriptors() -> None:
+    """As many as the system allows: the usual 1024 are kept for programs that use select(2)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _close(store: LocalStore) -> None:
