@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -276,6 +278,30 @@ def test_every_line_of_the_log_is_json(store: Path) -> None:
     for each in found:
         assert each["ms"] > 0
         assert each["principal"] == "owner"
+
+
+def test_a_store_that_failed_is_not_ready(store: Path) -> None:
+    with serving(store) as daemon:
+        create(daemon, "kept", 1 << 20)
+        # No file of its may grow any more: the next commit fails in a way that nothing in the process heals.
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        refused = daemon.ask("POST", "/v1/images", {"spec": "lost", "size": 1 << 20})
+        assert refused.json["error"]["class"] == "IOFailure"
+        answer = daemon.ask("GET", "/readyz")
+        assert answer.status == 503
+        assert "reopen" in answer.json["why"]
+        assert daemon.ask("GET", "/healthz").status == 200
+        assert "cowshed_ready 0.0" in daemon.ask("GET", "/metrics").body.decode()
+        assert daemon.ask("GET", "/v1/images?pool=rbd").status == 200
+        assert daemon.end() == errno.EIO
+    said = "\n".join(daemon.lines)
+    assert '"event": "daemon.failed"' in said
+    assert '"event": "daemon.ended"' not in said
+    assert "Traceback" not in said
+    assert not {"daemon.sock", "nbd.sock"} & in_store(store)
+    with cowshed.open(store) as opened:
+        assert list(opened.images("rbd")) == ["kept"]
+        assert opened.check() == []
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze (apt install systemd)")

@@ -21,6 +21,7 @@ from typing import Any, Final
 from cowshed import __version__
 from cowshed._kernel import Kernel
 from cowshed.errors import CowshedError, IOFailure
+from cowshed.local.boundary import kernel_errors
 from cowshed.local.store import LocalStore
 from cowshed.serve import logs
 from cowshed.serve.api import ApiServer
@@ -69,7 +70,7 @@ def run(
     kernel, store = own(settings, create=create, wait_seconds=wait_seconds)
     opened = time.monotonic() - began
     with ExitStack() as ending:
-        ending.callback(_close, store)
+        ending.callback(_close, kernel, store)
         listeners = ending.enter_context(Listeners(settings, passed))
         daemon = Daemon(settings, kernel, store, listeners, notifier)
         ending.callback(daemon.close)
@@ -91,8 +92,21 @@ def _allow_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _close(store: LocalStore) -> None:
+def _probe(kernel: Kernel) -> None:
+    """Raises IOFailure if a commit has failed, so that nothing more can become durable; else costs little."""
+    with kernel_errors:
+        kernel.versions(limit=1)
+
+
+def _close(kernel: Kernel, store: LocalStore) -> None:
+    """Flush and let the store go. Raises what kept it from being flushed, now or before."""
     began = time.monotonic()
+    try:
+        _probe(kernel)
+    except CowshedError as error:
+        logs.event("daemon.failed", f"the last changes are lost: {error}", level=logging.ERROR)
+        store.close()
+        raise
     store.close()
     logs.event("daemon.ended", "all is flushed and closed", seconds=round(time.monotonic() - began, 3))
 
@@ -117,7 +131,7 @@ class Daemon:
         self._services = Services(store, nbd=lambda: listeners.nbd_addresses)
         exports = Exports(store, self._services.handles)
         self._nbd = Nbd(kernel, exports, settings, listeners)
-        self._health = Health(store.pools)
+        self._health = Health(lambda: _probe(kernel))
         metrics = Metrics(
             settings.store,
             Sources(

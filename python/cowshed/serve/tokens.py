@@ -191,7 +191,6 @@ class Tokens:
         new = self._path.with_name(f".{FILE}.{os.getpid()}-{secrets.token_hex(4)}")
         try:
             with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                os.fchmod(file.fileno(), 0o600)
                 if os.geteuid() == 0:
                     # Root makes tokens for a daemon that runs as the store's owner, and must read them.
                     owner = os.fstat(directory)
