@@ -237,7 +237,8 @@ class Daemon:
         except CowshedError as error:
             logs.event("daemon.reload_failed", f"the old TLS files stay: {error}", level=logging.ERROR)
         else:
-            logs.event("daemon.reloaded", "the TLS files are read")
+            read = "the TLS files are read" if self._settings.tls else "there are no TLS files to read"
+            logs.event("daemon.reloaded", read)
         self._notifier.ready(self._status())
 
     # --- the end
