@@ -136,7 +136,7 @@ class Daemon:
             settings.store,
             Sources(
                 usage=store.store_usage,
-                space=kernel.space,
+                space=kernel_errors(kernel.space),
                 nbd_statistics=self._nbd.statistics,
                 nbd_connections=self._nbd.connections,
                 ready=lambda: self._health.trouble() is None,
