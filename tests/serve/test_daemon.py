@@ -87,7 +87,7 @@ def test_a_command_is_waited_for(store: Path) -> None:
         cowshed.open(store, owner="cowshed cp") as held,
         serving(store, "--lock-wait", "60", ready=False) as daemon,
     ):
-        daemon.hear("STATUS")
+        assert f"(pid {os.getpid()})" in daemon.event("daemon.waiting")["message"]
         assert not (store / "daemon.sock").exists()
         held.close()
         daemon.hear("READY")

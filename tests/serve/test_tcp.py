@@ -16,6 +16,7 @@ import pytest
 import trustme
 
 import cowshed
+from cowshed.serve.api import _context
 from serve.daemons import PATIENCE, Daemon, ask, run, serving
 
 needs_nbdinfo = pytest.mark.skipif(
@@ -155,6 +156,7 @@ def test_the_servers_certificate_is_the_authoritys(secure: Daemon) -> None:
 
 
 def test_old_tls_is_refused(secure: Daemon, authority: Authority) -> None:
+    assert _context(authority.words[1], authority.words[3]).minimum_version == ssl.TLSVersion.TLSv1_2
     old = authority.trust()
     old.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
     with pytest.warns(DeprecationWarning, match="TLSv1_1"):

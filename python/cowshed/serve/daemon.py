@@ -247,8 +247,7 @@ class Daemon:
         drain = self._settings.drain
         self._notifier.stopping("letting work in flight end")
         self._notifier.extend(drain + 2 * _CANCEL_SECONDS + _LAST_SECONDS)
-        self._services.events.close()
-        # The API goes on as long as tasks do, so that whoever follows them hears how they end.
+        # The API goes on as long as tasks do: whoever follows them, or the events, hears how they end.
         await asyncio.gather(self._end_nbd(drain), self._end_tasks(drain))
         for api in self._apis:
             api.stop(_CANCEL_SECONDS)

@@ -10,6 +10,7 @@ from cowshed.errors import NotFound, StoreLocked
 from cowshed.local.boundary import kernel_errors
 from cowshed.local.store import LocalStore
 from cowshed.opening import init
+from cowshed.serve import logs
 from cowshed.serve.settings import Settings
 
 _NAME: Final = "cowshed serve"
@@ -43,6 +44,7 @@ def _open(settings: Settings, wait_seconds: float) -> Kernel:
     # Told, with the pid, to whoever finds the store owned: another daemon knows a daemon by its first words.
     owner = f"{_NAME} at {settings.control_socket}"
     until = time.monotonic() + wait_seconds
+    waiting = False
     while True:
         left = max(0.0, until - time.monotonic())
         try:
@@ -60,3 +62,6 @@ def _open(settings: Settings, wait_seconds: float) -> Kernel:
                 ) from None
             if left <= _SLICE:
                 raise
+            if not waiting:
+                logs.event("daemon.waiting", locked.message, seconds=wait_seconds)
+                waiting = True
