@@ -15,8 +15,8 @@ from cowshed.serve.principal import Scope as AnyScope
 from cowshed.serve.tokens import Tokens, bearer
 from cowshed.wire.http import CLIENT_HEADER
 
-_QUIET = frozenset({"healthz", "readyz", "metrics"})
-"""What is asked every few seconds by machines: written down at the level `debug` only."""
+_QUIET = frozenset({"daemon", "healthz", "readyz", "metrics"})
+"""What machines ask every few seconds, or before each command: written down at the level `debug` only."""
 
 
 class TokenHolders:
