@@ -335,7 +335,10 @@ class NbdServer:
         """Returns the port; a free one for port 0."""
 
     def listen_fd(self, fd: int, *, tls: ServerTls | None = None, require_tls: bool = False) -> None:
-        """Take over a socket that listens, and its descriptor, whatever comes of it."""
+        """Take over a socket that listens, and its descriptor, whatever comes of it.
+
+        Another process that has the socket too can go on with it after `stop`.
+        """
 
     def connections(self) -> list[NbdConnection]: ...
     def statistics(self) -> list[NbdStatistics]: ...

@@ -5,13 +5,14 @@ use std::io;
 use std::net::{Shutdown, TcpListener, ToSocketAddrs};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Condvar, Mutex};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, fchmod};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 
@@ -89,7 +90,9 @@ enum Listener {
 /// A running server.
 pub struct Server {
     inner: Arc<Inner>,
-    listeners: Mutex<Vec<OwnedFd>>,
+    /// What ends the accepting at each listener when it is dropped. The listeners themselves are never shut down: one
+    /// that was handed over may be another process's too, which goes on with it.
+    listeners: Mutex<Vec<UnixStream>>,
 }
 
 struct Inner {
@@ -174,7 +177,8 @@ impl Server {
 
     fn start(&self, listener: Listener, encryption: Encryption) -> Result<()> {
         let io = |e| Error::io("starting to listen", &e);
-        let fd = listener.as_fd().try_clone_to_owned().map_err(io)?;
+        let (ending, ended) = UnixStream::pair().map_err(io)?;
+        listener.set_nonblocking().map_err(io)?;
         let inner = self.inner.clone();
         // Under the lock, so that a stop either sees the listener or prevents it.
         let mut listeners = self.listeners.lock();
@@ -188,7 +192,8 @@ impl Server {
         let accept = {
             let inner = inner.clone();
             move || {
-                inner.accept(&listener, &encryption);
+                inner.accept(&listener, &ended, &encryption);
+                drop(listener);
                 inner.connections.lock().accepting -= 1;
                 inner.gone.notify_all();
             }
@@ -197,7 +202,7 @@ impl Server {
             inner.connections.lock().accepting -= 1;
             return Err(io(error));
         }
-        listeners.push(fd);
+        listeners.push(ending);
         Ok(())
     }
 
@@ -229,9 +234,7 @@ impl Server {
         let mut connections = self.inner.connections.lock();
         connections.stopping = true;
         drop(connections);
-        for listener in self.listeners.lock().drain(..) {
-            let _ = rustix::net::shutdown(&listener, rustix::net::Shutdown::Both);
-        }
+        self.listeners.lock().clear();
         connections = self.inner.connections.lock();
         for connection in connections.live.values() {
             let how = if connection.agreed { Shutdown::Read } else { Shutdown::Both };
@@ -265,6 +268,14 @@ impl AsFd for Listener {
 }
 
 impl Listener {
+    /// Accepting does not wait: a connection may be gone, or another process's, when it is looked for.
+    fn set_nonblocking(&self) -> io::Result<()> {
+        match self {
+            Listener::Unix(listener) => listener.set_nonblocking(true),
+            Listener::Tcp(listener) => listener.set_nonblocking(true),
+        }
+    }
+
     /// The next connection, and who it is.
     fn accept(&self) -> io::Result<(Socket, String)> {
         match self {
@@ -303,16 +314,21 @@ impl Inner {
         true
     }
 
-    fn accept(self: &Arc<Inner>, listener: &Listener, encryption: &Encryption) {
+    /// Until the other end of `ended` is dropped.
+    fn accept(self: &Arc<Inner>, listener: &Listener, ended: &UnixStream, encryption: &Encryption) {
         loop {
-            let accepted = listener.accept();
+            let mut waiting = [PollFd::new(listener, PollFlags::IN), PollFd::new(ended, PollFlags::IN)];
+            // Interrupted, or without memory: the accepting below finds out.
+            let _ = poll(&mut waiting, None);
             if self.connections.lock().stopping {
                 return;
             }
+            let accepted = listener.accept();
             match accepted {
                 Ok((socket, peer)) => self.admit(socket, peer, encryption),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 // No descriptor or no memory: others may give some back.
                 Err(_) => std::thread::sleep(Duration::from_millis(50)),
             }

@@ -124,6 +124,12 @@ FAMILIES: dict[str, dict[str, Entry]] = {
         "completion": Entry("completion", "completion", "Print the script for completion in a shell."),
         "demo": Entry("demo", "demo", "Walk the snapshot story on a real disk image."),
     },
+    "Daemon": {
+        "serve": Entry("serve", "serve", "Serve the store to many at once."),
+        "token create": Entry("token", "create", "Make a token for the daemon's API over TCP."),
+        "token ls": Entry("token", "ls", "List the tokens."),
+        "token rm": Entry("token", "rm", "End a token."),
+    },
 }
 
 GROUPS = {
@@ -147,6 +153,7 @@ GROUPS = {
     "config pool": "Configuration of a pool.",
     "config image": "Configuration of an image.",
     "pool": "Pools, which hold images.",
+    "token": "Tokens for the daemon's API over TCP.",
 }
 
 ALIASES = {
@@ -187,6 +194,8 @@ ALIASES = {
     "group image remove": "group image rm",
     "group snap list": "group snap ls",
     "group snap remove": "group snap rm",
+    "token list": "token ls",
+    "token remove": "token rm",
 }
 """Other names of verbs, as rbd(8) has them; not listed."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 
@@ -30,19 +30,26 @@ WORKERS = 64
 
 
 def make_app(
-    services: Services, *, authorise: Authorise = trusting, routers: tuple[APIRouter, ...] = ()
+    services: Services, *, authorise: Authorise = trusting, application: FastAPI | None = None
 ) -> ASGIApp:
     """The application for one way in; several may share the services.
 
-    `authorise` finds out who sends a request; without it, whoever can connect may do everything. `routers`
-    are served, too.
+    `authorise` finds out who sends a request; without it, whoever can connect may do everything.
+    `application` is one with routes of the daemon's own.
     """
-    return Door(_application(routers), services, authorise)
+    return Door(application or _plain(), services, authorise)
 
 
 @cache
-def _application(routers: tuple[APIRouter, ...]) -> FastAPI:
-    """The same for all services and all ways in: the door gives each request its own."""
+def _plain() -> FastAPI:
+    return make_application()
+
+
+def make_application(routers: Sequence[APIRouter] = ()) -> FastAPI:
+    """What is served to those whom the door lets in, and the routes of `routers` too.
+
+    The same for all services and all ways in: the door gives each request its own.
+    """
     app = FastAPI(
         openapi_url=f"{API}/openapi.json",
         docs_url=None,
