@@ -13,6 +13,8 @@ from guest.records import Tree
 INSIDE = Path(__file__).with_name("inside")
 PROGRAMS = ["work", "log", "ring", "names", "churn"]
 PLACES = ["proc", "sys", "dev", "run", "records", "names", "churn"]
+KEPT = ["bin", "sbin", "records", "names"]
+"""Where the files are of which it is known what they hold."""
 
 
 def make_initramfs(path: Path, kernel: GuestKernel, busybox: Path) -> None:
@@ -37,7 +39,7 @@ def make_disk(path: Path, busybox: Path, size: int) -> Tree:
     for program in PROGRAMS:
         shutil.copy(INSIDE / program, tree / "sbin" / program)
     file_system.make(path, tree, size)
-    return file_system.files_below(tree)
+    return file_system.files_below(tree, KEPT)
 
 
 class Archive:

@@ -60,11 +60,20 @@ def check(image: Path) -> None:
         raise Unsound(f"e2fsck -fn ended with {done.returncode}:\n{done.stdout}{done.stderr}")
 
 
-def files(image: Path) -> Tree:
-    """All regular files, read by debugfs: of a file system whose journal is empty."""
+def files(image: Path, directories: list[str]) -> Tree:
+    """The regular files in some directories, read by debugfs: of a file system whose journal is empty."""
     with tempfile.TemporaryDirectory(dir=image.parent) as place:
-        debugfs(image, f'rdump / "{place}"')
-        return files_below(Path(place))
+        debugfs(image, f'rdump {" ".join(directories)} "{place}"')
+        return files_below(Path(place), directories)
+
+
+def files_below(place: Path, directories: list[str]) -> Tree:
+    return {
+        str(path.relative_to(place)): path.read_bytes()
+        for directory in directories
+        for path in sorted((place / directory).rglob("*"))
+        if path.is_file() and not path.is_symlink()
+    }
 
 
 def blocks(image: Path, path: str) -> list[int]:
@@ -75,14 +84,6 @@ def blocks(image: Path, path: str) -> list[int]:
 
 def debugfs(image: Path, request: str, *, write: bool = False) -> str:
     return _run("debugfs", *(["-w"] if write else []), "-R", request, str(image))
-
-
-def files_below(place: Path) -> Tree:
-    return {
-        str(path.relative_to(place)): path.read_bytes()
-        for path in sorted(place.rglob("*"))
-        if path.is_file() and not path.is_symlink()
-    }
 
 
 def copy(image: Path, place: Path) -> Path:

@@ -42,8 +42,9 @@ class Machine:
         *,
         goes_on: bool = False,
     ) -> None:
-        """With `goes_on`, the guest waits for an NBD server that comes back, and each write is durable when it
-        is done: a server that was killed has lost those that were not."""
+        """With `goes_on`, the guest waits for an NBD server that comes back. Then each write must be durable
+        when it is done: a server that was killed has lost what was not flushed, and the guest does not know.
+        """
         self.session = session
         self._console = work / f"console-{session}"
         port = work / f"port-{session}"

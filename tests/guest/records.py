@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 LINE = 31
@@ -36,6 +37,7 @@ NAMES = 4
 """The writer that works on names, in steps instead of records."""
 
 
+@cache
 def record(session: int, writer: Writer, number: int, epoch: int) -> bytes:
     sum_ = (number * 2654435761 + epoch * 40503 + session * 977 + writer.number * 131) & 0xFFFFFFFF
     line = f"{session}.{writer.number} {number:06} {epoch:06} {sum_:08x}"
@@ -72,5 +74,6 @@ def step(session: int, tree: Tree, number: int) -> Tree:
     return tree
 
 
+@cache
 def content(session: int, life: int) -> bytes:
     return "".join(f"{session}.{life} {line:05}\n" for line in range(1, 41 + life % 7 * 150)).encode()
