@@ -27,11 +27,21 @@ class Exports:
         self._store = store
 
     def open(self, name: str, peer: str) -> _kernel.NbdExport:
-        with self._store.open(as_image(name)) as image:
-            return _kernel.NbdExport(image._open_disk().version, read_only=False, label=name)
+        _, image = self._store._catalog.image(as_image(name))
+        return _kernel.NbdExport(image.head, read_only=False, label=name)
 
-    def close(self, export: _kernel.NbdExport) -> None:
-        pass
+    def close(self, export: _kernel.NbdExport, fault: str | None) -> None:
+        if fault:
+            print(f"a client broke the protocol: {fault}", file=sys.stderr, flush=True)
+
+    def names(self) -> list[tuple[str, str]]:
+        return []
+
+    def snapshots(self, export: _kernel.NbdExport) -> list[str]:
+        return []
+
+    def snapshot_version(self, export: _kernel.NbdExport, name: str) -> int:
+        raise LookupError(name)
 
 
 class Server:
