@@ -107,16 +107,16 @@ class Machine:
             if not self._changed.wait_for(lambda: self._up or self._ended, seconds) or self._ended:
                 raise self._failed("it did not start")
 
-    def wait_for(self, records: int, seconds: float) -> None:
-        """Until each writer called so many records durable. Raises Failed."""
+    def wait_for_more(self, records: int, seconds: float) -> None:
+        """Until each writer called so many more records durable than it has by now. Raises Failed."""
+        before = self.durable()
 
         def enough() -> bool:
-            return all(len(epochs) >= records for epochs in self._epochs.values())
+            return all(len(epochs) >= before[writer] + records for writer, epochs in self._epochs.items())
 
         with self._changed:
             if not self._changed.wait_for(lambda: enough() or self._ended, seconds) or self._ended:
-                counts = {writer: len(epochs) for writer, epochs in self._epochs.items()}
-                raise self._failed(f"{counts} records are durable, each was to have {records}")
+                raise self._failed(f"each writer was to do {records} more than {before}, not {self.durable()}")
 
     def durable(self) -> dict[int, int]:
         """By writer, how many records or steps it called durable until now."""

@@ -50,7 +50,7 @@ def moments(kit: Kit) -> list[Moment]:
         with kit.boot(session=1) as machine:
             machine.wait_until_up(PATIENCE)
             machine.tell(0)
-            machine.wait_for(1, PATIENCE)
+            machine.wait_for_more(1, PATIENCE)
             start = time.monotonic()
             for number in count():
                 time.sleep(max(0.0, start + number * INTERVAL - time.monotonic()))
