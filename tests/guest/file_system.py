@@ -109,7 +109,7 @@ def mounted(image: Path) -> Iterator[Path]:
 @functools.cache
 def can_mount() -> bool:
     """Whether this process may mount image files here."""
-    if os.geteuid() or not shutil.which("mount"):
+    if os.geteuid() or missing_tools():
         return False
     with tempfile.TemporaryDirectory() as place:
         image, empty = Path(place) / "image", Path(place) / "empty"

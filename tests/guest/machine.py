@@ -29,7 +29,7 @@ class Failed(Exception):
 
 
 class Machine:
-    """Runs until `kill`. `work` is a directory for its sockets and its console."""
+    """Runs until `kill`. `work` is a directory for its console."""
 
     def __init__(
         self,
@@ -47,11 +47,7 @@ class Machine:
         """
         self.session = session
         self._console = work / f"console-{session}"
-        port = work / f"port-{session}"
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(str(port))
-        listener.listen()
-        listener.settimeout(60)
+        self._port, theirs = socket.socketpair()
         blockdev = (
             f"driver=nbd,node-name=disk,server.type=unix,server.path={nbd},export={export},"
             "discard=unmap,cache.direct=on"
@@ -67,16 +63,13 @@ class Machine:
             *("-kernel", str(kernel.vmlinuz), "-initrd", str(initramfs), "-append", words),
             *("-serial", f"file:{self._console}"),
             *("-blockdev", blockdev, "-device", device),
-            *("-chardev", f"socket,id=port,path={port}"),
+            *("-chardev", f"socket,id=port,fd={theirs.fileno()}"),
             *("-device", "virtio-serial-pci", "-device", "virtserialport,chardev=port,name=cowshed"),
         ]
-        with listener, self._console.with_suffix(".qemu").open("wb") as said:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
-            try:
-                self._port, _ = listener.accept()
-            except BaseException:
-                self.kill()
-                raise
+        with theirs, self._console.with_suffix(".qemu").open("wb") as said:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, pass_fds=[theirs.fileno()]
+            )
         self._changed = threading.Condition()
         self._up = False
         self._ended = False
@@ -97,9 +90,8 @@ class Machine:
         """End the guest at once, whatever it is doing: SIGKILL to qemu."""
         self._process.kill()
         self._process.wait()
-        if hasattr(self, "_reader"):
-            self._reader.join()
-            self._port.close()
+        self._reader.join()
+        self._port.close()
 
     def wait_until_up(self, seconds: float) -> None:
         """Until the guest has started its disk's programs. Raises Failed."""
@@ -116,7 +108,9 @@ class Machine:
 
         with self._changed:
             if not self._changed.wait_for(lambda: enough() or self._ended, seconds) or self._ended:
-                raise self._failed(f"each writer was to do {records} more than {before}, not {self.durable()}")
+                raise self._failed(
+                    f"each writer was to do {records} more than {before}, not {self.durable()}"
+                )
 
     def durable(self) -> dict[int, int]:
         """By writer, how many records or steps it called durable until now."""

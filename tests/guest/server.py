@@ -55,7 +55,11 @@ class Server:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self._answer("serving")
+        try:
+            self._answer("serving")
+        except BaseException:
+            self.kill()
+            raise
 
     def create_snapshot(self, spec: str) -> None:
         assert self._process.stdin

@@ -21,6 +21,7 @@ from guest.disk import KEPT
 from guest.file_system import Unsound, copy
 from guest.oracle import Known, complaints
 from guest.records import WRITERS, Tree, Writer
+from guest.server import Server
 
 SNAPSHOTS = 40
 INTERVAL = 0.1
@@ -42,8 +43,6 @@ class Moment:
 @pytest.fixture(scope="module")
 def moments(kit: Kit) -> list[Moment]:
     """The snapshots, and last the disk as it was when the guest was killed."""
-    from guest.server import Server
-
     server = Server(kit.store, kit.socket)
     durable: list[dict[int, int]] = []
     try:
@@ -101,9 +100,10 @@ def test_each_snapshot_is_whole(kit: Kit, moments: list[Moment], tmp_path: Path)
     assert len({tuple(moment.known.durable.values()) for moment in moments}) > len(moments) // 4
 
 
-@pytest.mark.skipif(not file_system.can_mount(), reason="needs root, and loop devices")
 def test_each_snapshot_mounts(kit: Kit, moments: list[Moment], tmp_path: Path) -> None:
     """By this machine's kernel: which replays the journal itself, and leaves nothing to be repaired."""
+    if not file_system.can_mount():
+        pytest.skip("needs root, and loop devices")
     wrong = []
     for moment in moments:
         image = copy(moment.image, tmp_path / "image")

@@ -1,4 +1,4 @@
-"""The server is killed under a guest's load: what the guest was told is durable is there when it serves again."""
+"""The server is killed under a guest's load: what was durable for the guest is there when it serves again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EPOCH = 0
 
 
 def test_a_guest_boots_again_and_another_goes_on(kit: Kit, tmp_path: Path) -> None:
-    """Two guests, one after the other, on one disk; under each the server is killed. The second waits for it."""
+    """One guest is lost with the server. The next one boots from the same disk, and waits for its servers."""
     server = Server(kit.store, kit.socket)
     try:
         with kit.boot(session=1) as first:
@@ -41,7 +41,8 @@ def test_a_guest_boots_again_and_another_goes_on(kit: Kit, tmp_path: Path) -> No
         server.stop()
     finally:
         server.kill()
-    durable, begun = {}, {}
+    durable: dict[tuple[int, int], int] = {}
+    begun: dict[tuple[int, int], int] = {}
     for machine in (first, second):
         durable |= {(machine.session, writer): count for writer, count in machine.durable().items()}
         begun |= {(machine.session, writer): count for writer, count in machine.begun(EPOCH).items()}
