@@ -1,7 +1,8 @@
-"""`kit`: what every guest is made of, or a skip that says what is missing."""
+"""`kit`: what every guest is made of, or a skip that says what is missing. `scratch`: room for its disk."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -43,6 +44,15 @@ class Kit:
         return machine.Machine(
             self.work, self.kernel, self.initramfs, self.socket, "rbd/guest", session, **options
         )
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """A directory, in memory where there is room: e2fsck and umount sync what is thrown away then."""
+    memory = Path("/dev/shm")
+    room = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 4 * DISK_SIZE
+    with tempfile.TemporaryDirectory(prefix="cowshed-guest-", dir=memory if room else None) as place:
+        yield Path(place)
 
 
 @pytest.fixture(scope="module")

@@ -87,12 +87,12 @@ def test_the_store_is_sound(kit: Kit, moments: list[Moment]) -> None:
         assert store.check() == []
 
 
-def test_each_snapshot_is_whole(kit: Kit, moments: list[Moment], tmp_path: Path) -> None:
+def test_each_snapshot_is_whole(kit: Kit, moments: list[Moment], scratch: Path) -> None:
     """By e2fsprogs: the journal is replayed, nothing is to be repaired, all records are as they must be."""
     wrong = []
     replayed = 0
     for moment in moments:
-        image = copy(moment.image, tmp_path / "image")
+        image = copy(moment.image, scratch / "image")
         try:
             replayed += file_system.replay(image)
         except Unsound as error:
@@ -105,13 +105,13 @@ def test_each_snapshot_is_whole(kit: Kit, moments: list[Moment], tmp_path: Path)
     assert len({tuple(moment.known.durable.values()) for moment in moments}) > len(moments) // 4
 
 
-def test_each_snapshot_mounts(kit: Kit, moments: list[Moment], tmp_path: Path) -> None:
+def test_each_snapshot_mounts(kit: Kit, moments: list[Moment], scratch: Path) -> None:
     """By this machine's kernel: which replays the journal itself, and leaves nothing to be repaired."""
     if not file_system.can_mount():
         pytest.skip("needs root, and loop devices")
     wrong = []
     for moment in moments:
-        image = copy(moment.image, tmp_path / "image")
+        image = copy(moment.image, scratch / "image")
         with file_system.mounted(image) as place:
             wrong += all_complaints(kit, moment, file_system.files_below(place, KEPT))
         file_system.check(image)
@@ -126,11 +126,11 @@ def all_complaints(kit: Kit, moment: Moment, files: Tree) -> list[str]:
 
 @pytest.mark.parametrize("blocks", [1, 16, 1024])
 def test_a_mixture_of_two_moments_is_noticed(
-    kit: Kit, moments: list[Moment], tmp_path: Path, blocks: int
+    kit: Kit, moments: list[Moment], scratch: Path, blocks: int
 ) -> None:
     """Every other piece is from another moment: as if a snapshot were taken bit by bit."""
     first, last = moments[len(moments) // 2], moments[-1]
-    image = copy(last.image, tmp_path / "image")
+    image = copy(last.image, scratch / "image")
     size = blocks * 4096
     with first.image.open("rb") as source, image.open("r+b") as file:
         for start in range(0, image.stat().st_size, 2 * size):
@@ -156,13 +156,13 @@ def test_a_mixture_of_two_moments_is_noticed(
     ],
 )
 def test_one_block_of_another_moment_is_noticed(
-    kit: Kit, moments: list[Moment], tmp_path: Path, writer: Writer, older: bool
+    kit: Kit, moments: list[Moment], scratch: Path, writer: Writer, older: bool
 ) -> None:
     """A write that was lost, or that came into a snapshot after it was taken."""
     path = f"records/1/{writer.number}"
     middle = moments[len(moments) // 2]
     other = moments[0] if older else moments[-1]
-    image = copy(middle.image, tmp_path / "image")
+    image = copy(middle.image, scratch / "image")
     file_system.replay(image)
     with other.image.open("rb") as source, image.open("r+b") as file:
         for block in file_system.blocks(image, path):
