@@ -40,10 +40,13 @@ class Machine:
         export: str,
         session: int,
         *,
-        goes_on: bool = False,
+        waits: bool = False,
+        writes_through: bool = False,
     ) -> None:
-        """With `goes_on`, the guest waits for an NBD server that comes back. Then each write must be durable
-        when it is done: a server that was killed has lost what was not flushed, and the guest does not know.
+        """With `waits`, qemu waits for an NBD server that goes away, and the guest notices nothing.
+
+        With `writes_through`, each write is durable before the guest is told that it is done. It takes this
+        to go on after a server was killed: that has lost what was not flushed, and the guest does not know.
         """
         self.session = session
         self._console = work / f"console-{session}"
@@ -53,8 +56,9 @@ class Machine:
             "discard=unmap,cache.direct=on"
         )
         device = "virtio-blk-pci,drive=disk"
-        if goes_on:
-            blockdev += ",reconnect-delay=60"
+        if waits:
+            blockdev += ",reconnect-delay=120"
+        if writes_through:
             device += ",write-cache=off"
         words = f"console=ttyS0 quiet loglevel=5 panic=-1 session={session}"
         command = [
