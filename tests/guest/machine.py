@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import threading
 from pathlib import Path
@@ -179,5 +180,21 @@ class Machine:
 
 def missing() -> list[str]:
     """What is needed to run a guest, and is not here."""
-    needs = {QEMU: "qemu-system-x86", "busybox": "busybox-static"}
-    return [f"{tool} (Debian: {package})" for tool, package in needs.items() if not shutil.which(tool)]
+    found = [] if shutil.which(QEMU) else [f"{QEMU} (Debian: qemu-system-x86)"]
+    busybox = shutil.which("busybox")
+    if not busybox or not _is_static(Path(busybox).read_bytes()):
+        found.append("a static busybox (Debian: busybox-static)")
+    return found
+
+
+def _is_static(program: bytes) -> bool:
+    """Whether it is an ELF file (of 64 bits) that names no loader of libraries."""
+    if program[:5] != b"\x7fELF\x02":
+        return False
+    start, size, count = *struct.unpack_from("<Q", program, 32), *struct.unpack_from("<HH", program, 54)
+    kinds = [struct.unpack_from("<I", program, start + size * index)[0] for index in range(count)]
+    return _LOADER not in kinds
+
+
+_LOADER = 3
+"""PT_INTERP."""
