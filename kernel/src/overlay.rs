@@ -48,6 +48,13 @@ impl<K: Ord + Clone, V: Clone> Overlay<K, V> {
         self.committing.clear();
     }
 
+    /// The commit came to nothing: its changes wait for the next one, under what was changed since.
+    pub fn uncapture(&mut self) {
+        for (key, value) in std::mem::take(&mut self.committing) {
+            self.pending.entry(key).or_insert(value);
+        }
+    }
+
     /// At most `limit` rows in key order, this over `stored`, which is asked for rows from a key on.
     ///
     /// `from` is where to begin; rows for which `inside` is false end it.

@@ -125,6 +125,20 @@ impl Pages {
         changed.into_iter().collect()
     }
 
+    /// The commit came to nothing: its changes wait for the next one, under what was changed since.
+    pub fn uncapture(&self, captured: Vec<(PageId, Option<Arc<Page>>)>) {
+        let mut changed = self.changed.lock();
+        for (id, page) in captured {
+            changed.entry(id).or_insert_with(|| {
+                if let Some(page) = &page {
+                    // Not fresh: of a commit that came to nothing a crash may find everything.
+                    page.set_state(PageState::Dirty);
+                }
+                page
+            });
+        }
+    }
+
     /// The catalogue has what was captured.
     pub fn committed(&self, captured: Vec<(PageId, Option<Arc<Page>>)>) {
         let changed = self.changed.lock();

@@ -315,6 +315,13 @@ impl Space {
         Ok((rows, self.unpunched.capture()))
     }
 
+    /// The commit came to nothing: its rows wait for the next one, and what it freed waits for that to be durable.
+    pub fn uncapture(&mut self) {
+        self.changed.append(&mut self.committing);
+        self.freed.append(&mut self.freed_committing);
+        self.unpunched.uncapture();
+    }
+
     /// The counters of the state row.
     pub fn counters(&self) -> (u64, ChunkNo) {
         (self.used_blocks, self.end)

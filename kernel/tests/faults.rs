@@ -4,7 +4,7 @@ mod support;
 
 use std::sync::Arc;
 
-use cowshed_kernel::error::Kind;
+use cowshed_kernel::error::{Error, Kind};
 use cowshed_kernel::ids::{BLOCK, BLOCK_SIZE};
 use cowshed_kernel::kernel::Kernel;
 use cowshed_kernel::storage::{Call, Fate, FaultPlan, FaultyStorage, Recorder};
@@ -58,31 +58,49 @@ fn script(run: &mut Run) {
     run.verify();
 }
 
-/// Run the script with `length` faults from each call on that can meet them.
-fn at_every_call(errno: i32, length: u64, cache_bytes: u64) {
-    let expected = if errno == ENOSPC { Kind::NoSpace } else { Kind::Io };
-    let mut clean = Run::new(cache_bytes, expected);
+/// The calls that the script makes, those of a kind.
+fn calls(cache_bytes: u64, kind: impl Fn(Call) -> bool) -> Vec<(u64, (usize, Call))> {
+    let mut clean = Run::new(cache_bytes);
     script(&mut clean);
     assert!(clean.stopped.is_none());
-    let calls = clean.plan.made();
+    let made = clean.plan.made();
     clean.end();
-    let takes_space = |call| matches!(call, Call::Write | Call::SetLen | Call::Punch | Call::Sync);
-    for (at, (file, call)) in calls.iter().copied().enumerate() {
-        if errno == ENOSPC && !takes_space(call) {
-            continue;
-        }
+    (0..).zip(made).filter(|(_, (_, call))| kind(*call)).collect()
+}
+
+/// Run the script with faults from each call on that `kind` holds for.
+fn at_every_call(cache_bytes: u64, kind: impl Fn(Call) -> bool, fail: impl Fn(&mut Run, u64)) -> Vec<Ended> {
+    let mut all = Vec::new();
+    for (at, (file, call)) in calls(cache_bytes, kind) {
         let _told = Told(at);
-        let mut run = Run::new(cache_bytes, expected);
-        run.plan.fail(at as u64, length, errno);
+        let mut run = Run::new(cache_bytes);
+        fail(&mut run, at);
         script(&mut run);
         assert!(run.plan.failed().first() == Some(&(file, call)), "the script is not the same every time");
-        // The blocks file may fail once in anything but a sync, and the store goes on.
-        let harmless = length == 1 && is_blocks(file) && call != Call::Sync;
-        let stopped = run.stopped.as_ref();
-        assert!(!harmless || stopped.is_none(), "it stopped the store: {}", stopped.expect("it stopped"));
-        run.plan.fail(u64::MAX, 0, 0);
+        run.plan.end();
+        all.push(Ended {
+            file,
+            call,
+            stopped: run.stopped.clone(),
+            applied: run.applied,
+            errors: run.errors,
+        });
         run.end();
     }
+    all
+}
+
+/// How a run ended whose first fault was in this call.
+struct Ended {
+    file: usize,
+    call: Call,
+    stopped: Option<Error>,
+    applied: usize,
+    errors: usize,
+}
+
+fn takes_space(call: Call) -> bool {
+    matches!(call, Call::Write | Call::SetLen | Call::Punch)
 }
 
 /// Files are numbered as they are opened, the blocks file first.
@@ -91,7 +109,7 @@ fn is_blocks(file: usize) -> bool {
 }
 
 /// Tells where the fault was when the test panics.
-struct Told(usize);
+struct Told(u64);
 
 impl Drop for Told {
     fn drop(&mut self) {
@@ -103,22 +121,79 @@ impl Drop for Told {
 
 #[test]
 fn no_space_once() {
-    at_every_call(ENOSPC, 1, 64 << 20);
+    for ended in at_every_call(64 << 20, takes_space, |run, at| run.plan.fill(at, 1)) {
+        let Ended { file, call, stopped, .. } = ended;
+        assert!(
+            stopped.is_none(),
+            "{call:?} of file {file} stopped the store: {}",
+            stopped.expect("it stopped")
+        );
+    }
 }
 
+/// Full from some call on, and until so many errors were met: everything goes on.
+#[test]
+fn no_space_until_a_moment() {
+    let mut applied = 0;
+    for patience in [1, 2, 7] {
+        let ended = at_every_call(64 << 20, takes_space, |run, at| {
+            run.patience = patience;
+            run.plan.fill(at, u64::MAX);
+        });
+        for Ended { file, call, stopped, applied: more, .. } in ended {
+            applied += more;
+            let stopped = stopped.filter(|error| error.kind != Kind::NoSpace);
+            assert!(
+                stopped.is_none(),
+                "{call:?} of file {file} stopped it: {}",
+                stopped.expect("it stopped")
+            );
+        }
+    }
+    assert!(applied > 0, "no transaction was applied that there was no space for");
+}
+
+/// The same with so little memory that pages are read again, and the catalogue's database writes what it did not commit.
+#[test]
+fn no_space_until_a_moment_with_little_memory() {
+    at_every_call(0, takes_space, |run, at| {
+        run.patience = 3;
+        run.plan.fill(at, u64::MAX);
+    });
+}
+
+/// Full for ever: what was flushed is there when the store is opened again, with space.
 #[test]
 fn no_space_from_some_call_on() {
-    at_every_call(ENOSPC, u64::MAX, 64 << 20);
+    let ended = at_every_call(64 << 20, takes_space, |run, at| run.plan.fill(at, u64::MAX));
+    assert!(ended.iter().any(|ended| ended.errors > 0));
+}
+
+/// What a sync did not write may be lost, whatever it says of the reason.
+#[test]
+fn no_space_in_a_sync_stops_the_store() {
+    let sync = |call| call == Call::Sync;
+    let mut stopped = 0;
+    for ended in at_every_call(64 << 20, sync, |run, at| run.plan.fail(at, 1, ENOSPC)) {
+        let error = ended.stopped;
+        stopped += usize::from(error.is_some_and(|error| matches!(error.kind, Kind::Failed | Kind::Io)));
+    }
+    assert!(stopped > 20, "{stopped} runs stopped");
 }
 
 #[test]
 fn an_error_once() {
-    at_every_call(EIO, 1, 0);
+    for ended in at_every_call(0, |_| true, |run, at| run.plan.fail(at, 1, EIO)) {
+        let Ended { file, call, stopped, .. } = ended;
+        // The blocks file may fail once in anything but a sync, and the store goes on.
+        let harmless = is_blocks(file) && call != Call::Sync;
+        assert!(!harmless || stopped.is_none(), "it stopped the store: {}", stopped.expect("it stopped"));
+    }
 }
 
 #[test]
 fn errors_from_some_call_on() {
-    at_every_call(EIO, u64::MAX, 0);
+    at_every_call(0, |_| true, |run, at| run.plan.fail(at, u64::MAX, EIO));
 }
 
 /// A store whose files may not take more than so many bytes.

@@ -10,7 +10,7 @@ use cowshed_kernel::kernel::{Kernel, Options};
 use cowshed_kernel::reclaim::Eager;
 use cowshed_kernel::rows::VersionState;
 use cowshed_kernel::storage::{
-    Fate, FaultPlan, FaultyStorage, MemoryStorage, Recorder, RecordingStorage, Storage,
+    Call, Fate, FaultPlan, FaultyStorage, MemoryStorage, Recorder, RecordingStorage, Storage,
 };
 use cowshed_kernel::transaction::Op;
 
@@ -25,7 +25,10 @@ pub struct Run {
     recorder: Recorder,
     files: [Arc<RecordingStorage>; 2],
     options: Options,
-    expected: Kind,
+    /// After so many errors the faults are over, and the script goes on.
+    pub patience: usize,
+    /// Errors that the script met.
+    pub errors: usize,
     kernel: Option<Kernel>,
     /// What a commit that was acknowledged holds.
     durable: Oracle,
@@ -36,14 +39,16 @@ pub struct Run {
     /// Why no more steps are done.
     pub stopped: Option<Error>,
     next_byte: u64,
+    /// Transactions that were applied, and for which there was no space then.
+    pub applied: usize,
 }
 
 /// What of a store's versions a commit changes as a whole.
 type Structure = Vec<(u64, VersionState, u64, u64)>;
 
 impl Run {
-    /// An empty store, to be opened by the script. Faults have `errno`, and must be told as `expected`.
-    pub fn new(cache_bytes: u64, expected: Kind) -> Run {
+    /// An empty store, to be opened by the script.
+    pub fn new(cache_bytes: u64) -> Run {
         let Files { blocks, catalog } = Files::create();
         let recorder = Recorder::new();
         Run {
@@ -51,18 +56,21 @@ impl Run {
             files: [blocks, catalog].map(|base| Arc::new(recorder.file(base.copy()))),
             recorder,
             options: quiet(cache_bytes),
-            expected,
+            patience: usize::MAX,
+            errors: 0,
             kernel: None,
             durable: Oracle::default(),
             now: Oracle::default(),
             next: Oracle::default(),
             stopped: None,
             next_byte: 0,
+            applied: 0,
         }
     }
 
     fn attempt<T>(&mut self, act: impl Fn(&Run) -> Result<T>) -> Option<T> {
-        for _ in 0..3 {
+        let mut tries = 3;
+        while tries > 0 {
             if self.stopped.is_some() {
                 return None;
             }
@@ -70,9 +78,18 @@ impl Run {
                 Ok(done) => return Some(done),
                 Err(error) => {
                     self.expect(&error);
+                    self.errors += 1;
+                    if error.kind == Kind::NoSpace {
+                        self.look();
+                    }
+                    if self.errors == self.patience {
+                        self.examine_left();
+                        self.plan.end();
+                    }
                     if error.kind == Kind::Failed {
                         self.stopped = Some(error);
                     }
+                    tries -= usize::from(self.errors >= self.patience || self.patience == usize::MAX);
                 }
             }
         }
@@ -80,12 +97,48 @@ impl Run {
         None
     }
 
-    /// The error is the fault's own, or says that one came before.
+    /// The error is the fault's own, or says that one came before. There is no want of space in a sync.
     fn expect(&self, error: &Error) {
         let failed = self.plan.failed();
-        assert!(!failed.is_empty(), "an error without a fault: {error}");
-        let right = error.kind == self.expected || error.kind == Kind::Failed;
+        let io = self.plan.errno() != 28 || failed.iter().any(|(_, call)| *call == Call::Sync);
+        let right = match error.kind {
+            Kind::NoSpace => self.plan.errno() == 28 && !failed.is_empty(),
+            Kind::Io | Kind::Failed => io && !failed.is_empty(),
+            _ => false,
+        };
         assert!(right, "{:?} after {failed:?}: {error}", error.kind);
+    }
+
+    /// While there is no space, everything can be read, as it was or is to be.
+    fn look(&self) {
+        let Some(kernel) = &self.kernel else { return };
+        for (id, ..) in self.structure(kernel) {
+            let disk = kernel.open(VersionId(id));
+            let mut bytes = vec![0xee; disk.size() as usize];
+            disk.read(0, &mut bytes).expect("reading needs no space");
+            let contents = [&self.now, &self.next].into_iter().filter_map(|state| state.versions.get(&id));
+            let contents = contents.map(|version| {
+                let mut content = vec![0; bytes.len()];
+                let len = content.len().min(version.size as usize);
+                version.read(0, &mut content[..len]);
+                content
+            });
+            let contents: Vec<Vec<u8>> = contents.collect();
+            let known = |i: usize| contents.iter().any(|content| content[i] == bytes[i]);
+            assert!((0..bytes.len()).all(known), "version {id} reads wrongly while there is no space");
+        }
+        let keys = kernel.core().scan(b"", None, 1000).expect("reading needs no space");
+        let like = |state: &&Oracle| state.keys.clone().into_iter().eq(keys.iter().cloned());
+        assert!([&self.now, &self.next].iter().any(like), "the keys are wrong while there is no space");
+    }
+
+    /// Whether the store has what this state has, the contents of disks aside.
+    fn is_like(&self, state: &Oracle) -> bool {
+        let kernel = self.kernel();
+        let keys = kernel.core().scan(b"", None, 1000).expect("reading needs no space");
+        let visible = state.versions.iter().filter(|(_, version)| version.visible());
+        let rows = visible.map(|(id, v)| (*id, v.state, v.size, v.blocks.len() as u64));
+        rows.eq(self.structure(kernel)) && state.keys.clone().into_iter().eq(keys)
     }
 
     fn kernel(&self) -> &Kernel {
@@ -109,6 +162,7 @@ impl Run {
             // A store that stopped closes without a word.
             Ok(()) if self.stopped.is_some() => {}
             Ok(()) => self.durable = self.now.clone(),
+            // What was not flushed may be lost.
             Err(error) => {
                 self.expect(&error);
                 self.stopped.get_or_insert(error);
@@ -130,9 +184,29 @@ impl Run {
         }
         self.next = self.now.clone();
         self.next.transact(ops).expect("the script is possible");
-        if self.attempt(|run| run.kernel().core().transact(ops)).is_some() {
+        let done = self.attempt(|run| match run.kernel().core().transact(ops) {
+            // It was applied all the same, and waits for a flush.
+            Err(error) if error.message.contains("it is done") => {
+                assert!(run.is_like(&run.next), "it says that it is done: {error}");
+                Ok(Some(error))
+            }
+            Err(error) => {
+                let kept = error.kind != Kind::NoSpace || run.is_like(&run.now);
+                assert!(kept, "it was refused, and something changed: {error}");
+                Err(error)
+            }
+            Ok(()) => Ok(None),
+        });
+        if let Some(waits) = done {
             self.now = self.next.clone();
-            self.durable = self.next.clone();
+            match waits {
+                Some(error) => {
+                    self.expect(&error);
+                    self.applied += 1;
+                    self.flush();
+                }
+                None => self.durable = self.next.clone(),
+            }
         }
     }
 
@@ -221,7 +295,7 @@ impl Run {
         assert!(findings.is_none_or(|found| found.is_empty() || !faultless), "check finds something");
     }
 
-    /// What the files hold: all that was done, and what crashes at the end might leave.
+    /// What the files hold now: all that was done, and what crashes might leave.
     fn left(&self) -> Vec<Vec<MemoryStorage>> {
         let mut replay = self.recorder.replay();
         replay.advance(self.recorder.len());
@@ -237,13 +311,18 @@ impl Run {
         ]
     }
 
-    /// End the process, and open what it left, without faults: nothing that was made durable is lost.
+    /// End the process, and see what it left.
     pub fn end(mut self) {
         if let Some(kernel) = self.kernel.take()
             && let Err(error) = kernel.close()
         {
             self.expect(&error);
         }
+        self.examine_left();
+    }
+
+    /// Open what a crash might leave, without faults: nothing that was made durable is lost.
+    fn examine_left(&self) {
         for mut files in self.left() {
             let catalog = Arc::new(files.pop().expect("two files"));
             let files = Files { blocks: Arc::new(files.pop().expect("two files")), catalog };
