@@ -1,11 +1,9 @@
 //! A store whose calls fail by plan, and what it must hold afterwards.
 
-use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use cowshed_kernel::error::{Error, Kind, Result};
-use cowshed_kernel::ids::{BLOCK, BLOCK_SIZE, VersionId};
+use cowshed_kernel::ids::{BLOCK_SIZE, VersionId};
 use cowshed_kernel::kernel::{Kernel, Options};
 use cowshed_kernel::reclaim::Eager;
 use cowshed_kernel::rows::VersionState;
@@ -386,64 +384,5 @@ impl Run {
                 assert!((0..len).all(known), "version {id} holds at {offset} what was never written there");
             }
         }
-    }
-}
-
-/// A file that must not take more than so many bytes.
-#[derive(Debug)]
-pub struct FullStorage {
-    inner: Arc<MemoryStorage>,
-    limit: AtomicU64,
-}
-
-impl FullStorage {
-    /// No limit yet.
-    pub fn new(inner: Arc<MemoryStorage>) -> FullStorage {
-        FullStorage { inner, limit: AtomicU64::new(u64::MAX) }
-    }
-
-    /// From now on `bytes`, or what it takes already.
-    pub fn limit(&self, bytes: u64) {
-        let taken = self.inner.allocated().expect("memory does not fail");
-        self.limit.store(bytes.max(taken), SeqCst);
-    }
-}
-
-impl Storage for FullStorage {
-    fn len(&self) -> io::Result<u64> {
-        self.inner.len()
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.inner.set_len(len)
-    }
-
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        self.inner.read_at(offset, buf)
-    }
-
-    /// Beyond the limit it writes what it can, as a file system does.
-    fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        for (i, piece) in data.chunks(BLOCK).enumerate() {
-            let at = offset + (i * BLOCK) as u64;
-            self.inner.write_at(at, piece)?;
-            if self.inner.allocated()? > self.limit.load(SeqCst) {
-                self.inner.punch(at, piece.len() as u64)?;
-                return Err(io::ErrorKind::StorageFull.into());
-            }
-        }
-        Ok(())
-    }
-
-    fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
-        self.inner.punch(offset, len)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.inner.sync()
-    }
-
-    fn allocated(&self) -> io::Result<u64> {
-        self.inner.allocated()
     }
 }
