@@ -107,3 +107,29 @@ fn is_ordered<K: Ord>(range: &(Bound<K>, Bound<K>)) -> bool {
         _ => true,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a commit was to write waits again, and what came later stands.
+    #[test]
+    fn uncaptured_changes_lie_under_newer_ones() {
+        let mut overlay = Overlay::new();
+        for (key, value) in [(1, Some("a")), (2, Some("b")), (3, None), (4, Some("d")), (5, None)] {
+            overlay.set(key, value);
+        }
+        overlay.capture();
+        for (key, value) in [(2, Some("B")), (3, Some("C")), (4, None), (6, Some("f"))] {
+            overlay.set(key, value);
+        }
+        overlay.uncapture();
+        assert!(!overlay.is_clean());
+        let expected =
+            vec![(1, Some("a")), (2, Some("B")), (3, Some("C")), (4, None), (5, None), (6, Some("f"))];
+        for (key, value) in &expected {
+            assert_eq!(overlay.get(key), Some(value.as_ref()));
+        }
+        assert_eq!(overlay.capture(), expected);
+    }
+}
