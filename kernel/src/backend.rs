@@ -44,6 +44,8 @@ struct Header {
     durable: Vec<u8>,
     now: Vec<u8>,
     touched: bool,
+    /// How often another one was synced.
+    synced: u64,
 }
 
 impl Backend {
@@ -66,6 +68,15 @@ impl Backend {
     /// Whether the file does not have what redb takes it to have. It stays so.
     pub fn is_detached(&self) -> bool {
         self.0.detached.load(SeqCst)
+    }
+
+    /// Run what commits to the file in two phases; whether that was through before the file was left alone, if it was.
+    pub fn commits<E>(&self, commit: impl FnOnce() -> Result<(), E>) -> Result<bool, E> {
+        let synced = || self.0.header.lock().synced;
+        let before = synced();
+        commit()?;
+        // The first phase syncs a header that names the new state, the second one that makes it the state.
+        Ok(!self.is_detached() || synced() == before + 2)
     }
 
     /// Whether the file's header is as it was before it was detached. If not, redb may find there what it never
@@ -152,6 +163,7 @@ impl StorageBackend for Backend {
         if header.touched && !file.is_detached() {
             header.durable = std::mem::take(&mut header.now);
             header.touched = false;
+            header.synced += 1;
         }
         Ok(())
     }

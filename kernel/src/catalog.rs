@@ -185,22 +185,25 @@ impl Catalog {
             // An error leaves the transaction to be aborted.
             log.append(state.commits, changes.bytes())?;
         }
-        shield("committing to", || {
-            let mut txn = txn;
-            apply(&txn, &parse(&changes.bytes()[own..]).expect("written just now"))?;
-            if logged {
-                txn.set_durability(Durability::None)?;
-            } else {
-                txn.set_quick_repair(true);
-            }
-            Ok(txn.commit()?)
-        })?;
-        if !logged {
-            if opened.backend.is_detached() {
-                *ahead = true;
-                return Err(no_space("committing to the catalogue"));
-            }
+        let commit = || {
+            shield("committing to", || {
+                let mut txn = txn;
+                apply(&txn, &parse(&changes.bytes()[own..]).expect("written just now"))?;
+                if logged {
+                    txn.set_durability(Durability::None)?;
+                } else {
+                    txn.set_quick_repair(true);
+                }
+                Ok(txn.commit()?)
+            })
+        };
+        if logged {
+            commit()?;
+        } else if opened.backend.commits(commit)? {
             log.restart();
+        } else {
+            *ahead = true;
+            return Err(no_space("committing to the catalogue"));
         }
         let snapshot = opened.snapshot()?;
         *self.snapshot.write() = Some(snapshot);
@@ -249,7 +252,7 @@ impl Catalog {
         }
         let opened = Opened::new(&self.storage, &self.reserve, self.cache_bytes)?;
         let records = writer.log.since(opened.state.commits)?;
-        opened.recover(&records, true)?;
+        let through = opened.backend.commits(|| opened.recover(&records, true))?;
         *current = Some(opened.snapshot()?);
         let old = std::mem::replace(&mut writer.opened, opened);
         writer.ahead = false;
@@ -257,7 +260,7 @@ impl Catalog {
             drop(old);
             Ok(())
         })?;
-        if writer.opened.backend.is_detached() {
+        if !through {
             return Err(no_space("writing the catalogue"));
         }
         writer.log.restart();
@@ -352,8 +355,8 @@ impl Catalog {
 impl Writer {
     /// Commit to the database's file, and begin the log anew.
     fn checkpoint(&mut self) -> Result<()> {
-        self.opened.commit_all()?;
-        if self.opened.backend.is_detached() {
+        let opened = &self.opened;
+        if !opened.backend.commits(|| opened.commit_all())? {
             return Err(no_space("writing the catalogue"));
         }
         self.log.restart();

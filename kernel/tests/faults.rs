@@ -5,12 +5,12 @@ mod support;
 use std::sync::Arc;
 
 use cowshed_kernel::error::{Error, Kind};
-use cowshed_kernel::ids::{BLOCK, BLOCK_SIZE};
+use cowshed_kernel::ids::BLOCK_SIZE;
 use cowshed_kernel::kernel::Kernel;
 use cowshed_kernel::storage::{Call, Fate, FaultPlan, FaultyStorage, Recorder};
 use cowshed_kernel::transaction::Op;
 use support::faults::Run;
-use support::fixture::{Files, Script, quiet};
+use support::fixture::{Files, quiet};
 
 const ENOSPC: i32 = 28;
 const EIO: i32 = 5;
@@ -129,7 +129,10 @@ fn assert_went_on(ended: &[Ended]) {
 
 #[test]
 fn no_space_once() {
-    assert_went_on(&at_every_call(64 << 20, takes_space, |run, at| run.plan.fill(at, 1)));
+    assert_went_on(&at_every_call(64 << 20, takes_space, |run, at| {
+        run.crash_after = 2 + at as usize % 5;
+        run.plan.fill(at, 1);
+    }));
 }
 
 /// Full from some call on, and until so many errors were met: everything goes on.

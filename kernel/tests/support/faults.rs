@@ -25,6 +25,9 @@ pub struct Run {
     options: Options,
     /// After so many errors the faults are over, and the script goes on.
     pub patience: usize,
+    /// Behind so many steps that succeeded after a fault a crash is tried.
+    pub crash_after: usize,
+    went_on: usize,
     /// Errors that the script met.
     pub errors: usize,
     kernel: Option<Kernel>,
@@ -55,6 +58,8 @@ impl Run {
             recorder,
             options: quiet(cache_bytes),
             patience: usize::MAX,
+            crash_after: usize::MAX,
+            went_on: 0,
             errors: 0,
             kernel: None,
             durable: Oracle::default(),
@@ -73,7 +78,13 @@ impl Run {
                 return None;
             }
             match act(self) {
-                Ok(done) => return Some(done),
+                Ok(done) => {
+                    self.went_on += usize::from(!self.plan.failed().is_empty());
+                    if self.went_on == self.crash_after {
+                        self.examine_left();
+                    }
+                    return Some(done);
+                }
                 Err(error) => {
                     self.expect(&error);
                     self.errors += 1;
