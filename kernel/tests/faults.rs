@@ -219,3 +219,49 @@ fn what_was_found_lasts() {
     let kernel = files.open(&quiet(64 << 20)).expect("the store opens again");
     assert_eq!(kernel.core().key(b"key").expect("it reads"), found);
 }
+
+/// The catalogue's file grows, shrinks, and is written, with one call without space; commits follow, and a kill.
+#[test]
+fn what_is_committed_behind_a_fault_lasts() {
+    let key = |i: usize| format!("key {i}").into_bytes();
+    let run = |at: u64| {
+        let files = Files::create();
+        let plan = FaultPlan::new();
+        let catalog = Arc::new(FaultyStorage::new(files.catalog.clone(), plan.clone()));
+        let kernel =
+            Kernel::open_storage(files.blocks.clone(), catalog, &quiet(64 << 20)).expect("a new store opens");
+        plan.fill(at, 1);
+        let commit = |ops: &[Op]| {
+            let full = kernel.core().transact(ops).err().map(|error| assert_eq!(error.kind, Kind::NoSpace));
+            if full.is_some() {
+                kernel.core().transact(ops).expect("there is space again");
+            }
+        };
+        for i in 0..60 {
+            commit(&[Op::Put(key(i), vec![i as u8; 10_000])]);
+        }
+        for round in 0..4 {
+            let _ = kernel.core().checkpoint();
+            commit(&(0..60).filter(|i| i % 4 == round).map(|i| Op::Delete(key(i))).collect::<Vec<_>>());
+        }
+        let _ = kernel.core().checkpoint();
+        for i in 100..103 {
+            commit(&[Op::Put(key(i), vec![1])]);
+            let left = files.copy().open(&quiet(64 << 20)).expect("it opens after a kill");
+            let found = left.core().scan(b"", None, 1000).expect("keys are listed");
+            let expected: Vec<_> = (100..=i).map(|i| (key(i), vec![1])).collect();
+            assert!(found == expected, "{} keys after call {at} failed: {:?}", found.len(), plan.failed());
+            assert_eq!(left.check().expect("it can be checked"), Vec::<String>::new());
+        }
+        plan.made()
+    };
+    let calls = run(u64::MAX);
+    let shrunk = calls.iter().filter(|(_, call)| *call == Call::SetLen).count();
+    assert!(shrunk > 2, "the file does not grow and shrink");
+    for (at, (_, call)) in (0..).zip(calls) {
+        if takes_space(call) {
+            let _told = Told(at);
+            run(at);
+        }
+    }
+}
