@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::SeqCst};
 
 use parking_lot::Mutex;
 
@@ -40,6 +40,8 @@ pub struct FaultPlan {
     errno: AtomicI64,
     /// Calls that never fail, though their turn has come.
     spared: Mutex<Vec<Call>>,
+    /// Writes that begin before this offset do not fail either.
+    spared_before: AtomicU64,
     failed: Mutex<Vec<(usize, Call)>>,
 }
 
@@ -53,6 +55,7 @@ impl FaultPlan {
             length: AtomicI64::new(0),
             errno: AtomicI64::new(0),
             spared: Mutex::new(Vec::new()),
+            spared_before: AtomicU64::new(0),
             failed: Mutex::new(Vec::new()),
         })
     }
@@ -74,6 +77,11 @@ impl FaultPlan {
     /// The error that calls fail with, or failed with.
     pub fn errno(&self) -> i32 {
         self.errno.load(SeqCst) as i32
+    }
+
+    /// Let writes that begin before an offset succeed, as where a file has its space already.
+    pub fn spare_before(&self, offset: u64) {
+        self.spared_before.store(offset, SeqCst);
     }
 
     /// No more faults.
@@ -148,7 +156,10 @@ impl Storage for FaultyStorage {
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        if let Err(error) = self.step(Call::Write) {
+        let spared = offset < self.plan.spared_before.load(SeqCst);
+        if let Err(error) = self.step(Call::Write)
+            && !spared
+        {
             self.inner.write_at(offset, &data[..data.len() / 2])?;
             return Err(error);
         }
