@@ -249,7 +249,7 @@ fn readers_see_nothing_of_it() {
             for i in 0..20u64 {
                 let key = format!("k{round}-{i}").into_bytes();
                 let put = kernel.core().transact(&[Op::Put(key, vec![round as u8; 150_000])]);
-                let wrote = kernel.open(head).write((round * 20 + i) % 1000 << 20, &[7; BLOCK]);
+                let wrote = kernel.open(head).write(((round * 20 + i) % 1000) << 20, &[7; BLOCK]);
                 for result in [put, wrote] {
                     refused += u64::from(result.as_ref().is_err_and(|error| error.kind == Kind::NoSpace));
                     assert!(result.is_ok_or_full());

@@ -181,8 +181,8 @@ class Transaction:
     def commit(self) -> None:
         """Apply all of it and return when it is durable.
 
-        `no-space` means that nothing was applied, unless the message ends with "it is done, and becomes durable
-        when there is space again".
+        `no-space` means that nothing was applied, unless the message ends with "it is done, and becomes
+        durable when there is space again".
         """
     def __enter__(self) -> Transaction: ...
     def __exit__(

@@ -212,8 +212,8 @@ def work_while_full(kernel: Kernel, ballast: Path, seed: str) -> list[Writer]:
             wait_to_grow("reads", lambda: [writer.read for writer in writers], 2)
             assert kernel.check() == []
             wrote = [writer.wrote for writer in writers]
-            # There is space again by what is removed here, or by what others give back. Where nothing is written
-            # in place, the log needs space too, and a hole gives back little.
+            # There is space again by what is removed here, or by what others give back. Where nothing is
+            # written in place, the log needs space too, and a hole gives back little.
             if round_ == 1 or is_btrfs(ballast):
                 ballast.unlink()
             for writer in writers:
