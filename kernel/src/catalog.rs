@@ -59,8 +59,8 @@ pub struct Catalog {
 struct Writer {
     opened: Opened,
     log: Log,
-    /// The database, being detached, has a commit that neither its file nor the log has: it serves readers of the
-    /// commit before, and nothing is to be built on it.
+    /// The database, being detached, has a commit that neither its file nor the log has, or its file has more than the
+    /// log follows on: it serves readers, and nothing is to be built on it.
     ahead: bool,
 }
 
@@ -255,7 +255,8 @@ impl Catalog {
         let through = opened.backend.commits(|| opened.recover(&records, true))?;
         *current = Some(opened.snapshot()?);
         let old = std::mem::replace(&mut writer.opened, opened);
-        writer.ahead = false;
+        // Its file may turn out to have what was not known to be durable: nothing goes to the log behind that.
+        writer.ahead = !through && !writer.log.follows(writer.opened.state.commits)?;
         shield("closing", || {
             drop(old);
             Ok(())

@@ -88,6 +88,11 @@ impl Log {
         Ok((log, found.into_iter().map(|record| record.bytes[HEAD..].to_vec()).collect()))
     }
 
+    /// Whether the log begins with what comes behind commit `last`: only so does opening find what is written to it.
+    pub fn follows(&self, last: u64) -> Result<bool> {
+        Ok(self.end == 0 || self.read(0, 0..=u64::MAX)?.is_some_and(|record| record.number == last + 1))
+    }
+
     /// The changes of all commits behind commit `last`, in order: of those that it was told to keep.
     pub fn since(&self, last: u64) -> Result<Vec<Vec<u8>>> {
         let (mut at, mut found) = (0, Vec::new());
