@@ -58,6 +58,9 @@ const HEAD: usize = 7;
 pub struct Changes(Vec<u8>);
 
 impl Changes {
+    /// What the state row takes.
+    pub const STATE_BYTES: usize = HEAD + 1 + StateRow::BYTES;
+
     /// The changes that a batch stands for, without the state row.
     pub fn of(batch: &Batch) -> Changes {
         let mut changes = Changes::default();

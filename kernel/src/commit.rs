@@ -2,14 +2,18 @@
 //!
 //! The steps are numbered in docs/format.md, which says what a crash after each leaves.
 
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use parking_lot::Mutex;
 
 use crate::changes::Batch;
 use crate::core::Core;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
+use crate::ids::BLOCK_SIZE;
 use crate::rows::StateRow;
+
+/// What an operation may change beside the keys that it sets, with what others change at the same time.
+const ROOM: usize = 64 << 10;
 
 /// Commits run one after the other; callers that wait at the same time share one.
 #[derive(Default)]
@@ -19,6 +23,10 @@ pub struct Commits {
     /// Captures begun, and the number of the last one whose commit succeeded.
     begun: AtomicU64,
     done: AtomicU64,
+    /// The last capture if there was no space to commit it, and the error.
+    refused: Mutex<Option<(u64, Error)>>,
+    /// Whether there was no space for the last commit, or not for all that comes with it.
+    tight: AtomicBool,
     /// Writes to the blocks file that returned, and how many of them were synced.
     written: AtomicU64,
     synced: AtomicU64,
@@ -40,7 +48,8 @@ impl Commits {
 }
 
 impl Core {
-    /// Return when all that was acknowledged before the call is durable.
+    /// Return when all that was acknowledged before the call is durable. If there is no space for it, all of it waits
+    /// for the next flush, and the store goes on; any other error stops it.
     pub fn flush(&self) -> Result<()> {
         self.check_usable()?;
         let seen = self.commits.begun.load(SeqCst);
@@ -48,8 +57,13 @@ impl Core {
         if self.commits.done.load(SeqCst) > seen {
             return Ok(());
         }
+        if let Some((number, error)) = &*self.commits.refused.lock()
+            && *number > seen
+        {
+            return Err(error.clone());
+        }
         self.check_usable()?;
-        self.commit().map_err(|error| self.fail(error))
+        self.commit().map_err(|error| self.fail_unless_full(error))
     }
 
     fn commit(&self) -> Result<()> {
@@ -60,12 +74,22 @@ impl Core {
         // 2. The data that it maps, of all images (rule 2).
         let written = commits.written.load(SeqCst);
         if commits.synced.load(SeqCst) < written {
-            self.blocks.sync().map_err(|e| Error::io("syncing the blocks file", &e))?;
+            self.blocks.sync().map_err(|e| Error::sync("syncing the blocks file", &e))?;
             commits.synced.store(written, SeqCst);
         }
         if let Some((batch, state)) = captured {
             // 3. The catalogue: its log, or its database.
-            self.catalog.commit(&batch, state)?;
+            let committed = self.catalog.commit(&batch, state);
+            commits.tight.store(committed.is_err() || self.catalog.is_detached(), SeqCst);
+            if let Err(error) = committed {
+                if error.kind == Kind::NoSpace {
+                    let mut meta = self.meta.lock();
+                    meta.uncapture();
+                    self.pages.uncapture(batch.pages);
+                    *commits.refused.lock() = Some((number, error.clone()));
+                }
+                return Err(error);
+            }
             // 4. What it freed may be reused (rule 1), when no one uses it still (rule 6).
             let mut meta = self.meta.lock();
             meta.committed();
@@ -104,7 +128,38 @@ impl Core {
     pub fn checkpoint(&self) -> Result<()> {
         let _running = self.commits.running.lock();
         self.check_usable()?;
-        self.catalog.checkpoint().map_err(|error| self.fail(error))
+        let (used_blocks, _) = self.meta.lock().space.counters();
+        self.reserve.fit(used_blocks * BLOCK_SIZE);
+        let done = self.catalog.checkpoint();
+        self.commits.tight.store(self.catalog.is_detached(), SeqCst);
+        done.map_err(|error| self.fail_unless_full(error))
+    }
+
+    /// Where space is short: see to it that a commit of `bytes` more has room in the log, or refuse what would need
+    /// it before it is applied. Called without locks.
+    pub(crate) fn find_room(&self, bytes: usize) -> Result<()> {
+        if !self.commits.tight.load(SeqCst) && !self.reserve.is_short() {
+            return Ok(());
+        }
+        self.reserve.fill();
+        self.flush()?;
+        let logged = self.catalog.has_room(bytes + ROOM);
+        if logged && !self.catalog.is_detached() {
+            return Ok(());
+        }
+        match self.checkpoint() {
+            Err(error) if error.kind == Kind::NoSpace && logged => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Refuse what takes new blocks while the catalogue has not what is kept for it: what is freed goes there first.
+    pub(crate) fn find_blocks(&self) -> Result<()> {
+        if self.reserve.is_short() && !self.reserve.fill() {
+            let why = "the file system is full: what is left of it is kept for removing things";
+            return Err(Error::new(Kind::NoSpace, why));
+        }
+        Ok(())
     }
 
     /// How many commits there were.
@@ -112,7 +167,8 @@ impl Core {
         self.commits.done.load(SeqCst)
     }
 
-    /// Keep what waits for a commit within its bound. Called without locks.
+    /// Keep what waits for a commit within its bound: asked before a change, so that one that there is no space for is
+    /// refused before it is made. Called without locks.
     pub(crate) fn limit_dirty(&self) -> Result<()> {
         if self.pages.dirty_bytes() > self.dirty_limit {
             self.flush()?;

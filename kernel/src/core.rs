@@ -10,10 +10,11 @@ use crate::catalog::{Catalog, KeyValue};
 use crate::commit::Commits;
 use crate::error::{Error, Kind, Result};
 use crate::grace::Grace;
-use crate::ids::{BLOCK, VersionId};
+use crate::ids::{BLOCK, BLOCK_SIZE, VersionId};
 use crate::live::Live;
 use crate::meta::Meta;
 use crate::pages::Pages;
+use crate::reserve::Reserve;
 use crate::rows::{StateRow, VersionRow, VersionState, decode_header, encode_header};
 use crate::space::{CHUNK_BYTES, Space};
 use crate::storage::Storage;
@@ -23,6 +24,7 @@ use crate::tree::Edit;
 pub struct Core {
     pub(crate) blocks: Arc<dyn Storage>,
     pub(crate) catalog: Arc<Catalog>,
+    pub(crate) reserve: Arc<Reserve>,
     pub(crate) pages: Pages,
     pub(crate) grace: Grace,
     pub(crate) meta: Mutex<Meta>,
@@ -62,12 +64,19 @@ impl Core {
     }
 
     /// Open the files of a store; recovers from a crash.
-    pub fn open(blocks: Arc<dyn Storage>, catalog: Arc<dyn Storage>, cache_bytes: u64) -> Result<Core> {
+    pub fn open(
+        blocks: Arc<dyn Storage>,
+        catalog: Arc<dyn Storage>,
+        reserve: Reserve,
+        cache_bytes: u64,
+    ) -> Result<Core> {
+        let reserve = Arc::new(reserve);
         // First of all, because the header says which format it all has.
         let mut header = vec![0; BLOCK];
         blocks.read_at(0, &mut header).map_err(|e| Error::io("reading the blocks file's header", &e))?;
         let store_id = decode_header(&header)?;
-        let catalog = Arc::new(Catalog::open(catalog, (cache_bytes / 4).max(1 << 20) as usize)?);
+        let database_bytes = (cache_bytes / 4).max(1 << 20) as usize;
+        let catalog = Arc::new(Catalog::open(catalog, reserve.clone(), database_bytes)?);
         let state = catalog.state()?;
         if store_id != state.store_id {
             return Err(Error::damaged("the blocks file and the catalogue belong to different stores"));
@@ -89,7 +98,9 @@ impl Core {
             dirty_limit: (cache_bytes / 2).max(1 << 20),
             blocks,
             catalog,
+            reserve,
         };
+        core.reserve.fit(state.used_blocks * BLOCK_SIZE);
         core.find_stale()?;
         Ok(core)
     }
@@ -148,6 +159,11 @@ impl Core {
     pub(crate) fn fail(&self, error: Error) -> Error {
         let _ = self.failed.set(error.clone());
         error
+    }
+
+    /// The same, but a file system that is full leaves memory and disk together.
+    pub(crate) fn fail_unless_full(&self, error: Error) -> Error {
+        if error.kind == Kind::NoSpace { error } else { self.fail(error) }
     }
 
     /// The shared state of a version that callers can name.

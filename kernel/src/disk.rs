@@ -180,7 +180,7 @@ impl Disk {
         let _held = self.live.ranges.hold(block, block + 1);
         let zeros = [0; BLOCK];
         self.write_piece(size, &zeros[(size % BLOCK_SIZE) as usize..], Some(generation))?;
-        self.core.limit_dirty()
+        Ok(())
     }
 
     /// Write where the blocks are held.
@@ -189,7 +189,7 @@ impl Disk {
             let data = &data[(piece.start - offset) as usize..(piece.end - offset) as usize];
             while !self.write_piece(piece.start, data, None)? {}
         }
-        self.core.limit_dirty()
+        Ok(())
     }
 
     /// One attempt to write within a leaf; false when a rollback or resize came in between, or is not the latest
@@ -220,6 +220,10 @@ impl Disk {
         if parts.is_empty() {
             return Ok(true);
         }
+        if parts.iter().any(|part| !matches!(part, Part::Zero(..))) {
+            self.core.find_blocks()?;
+        }
+        self.core.limit_dirty()?;
         let mut placed: Vec<(Index, Run)> = Vec::new();
         let stored = parts.iter().try_for_each(|part| self.store(part, data, &mut placed));
         let published = stored.and_then(|()| self.publish(&parts, &placed, generation));
@@ -349,6 +353,7 @@ impl Disk {
     fn unmap(&self, first: u64, last: u64, generation: u64) -> Result<bool> {
         let mut from = first;
         loop {
+            self.core.limit_dirty()?;
             {
                 let mut meta = self.core.meta()?;
                 let mut view = self.live.view.write();
@@ -365,7 +370,6 @@ impl Disk {
                 self.change(&mut meta, &mut view, |edit, row| edit.unmap(row, parent, found, end))?;
                 from = end;
             }
-            self.core.limit_dirty()?;
         }
     }
 

@@ -31,7 +31,7 @@ pub enum Kind {
     Format,
     /// The kernel was closed.
     Closed,
-    /// An earlier commit failed; nothing more is promised until the store is reopened.
+    /// An earlier commit failed, and not for want of space; nothing more is promised until the store is reopened.
     Failed,
 }
 
@@ -87,12 +87,20 @@ impl Error {
 
     /// An operating system's error, met while doing `what`.
     pub fn io(what: impl fmt::Display, error: &io::Error) -> Error {
-        let kind = match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Kind::NoSpace,
-            _ => Kind::Io,
-        };
+        let kind = if is_no_space(error) { Kind::NoSpace } else { Kind::Io };
         Error::new(kind, format!("{what}: {error}"))
     }
+
+    /// A sync that failed. That is never for want of space only: what the system could not write, it may have
+    /// forgotten, so that a later sync succeeds without it.
+    pub fn sync(what: impl fmt::Display, error: &io::Error) -> Error {
+        Error::new(Kind::Io, format!("{what}: {error}; what was written since the last flush may be lost"))
+    }
+}
+
+/// Whether an error of the operating system's says that the file system, or a quota, is full.
+pub(crate) fn is_no_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 impl fmt::Display for Error {

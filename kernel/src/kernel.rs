@@ -16,6 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ids::VersionId;
 use crate::meta::Work;
 use crate::reclaim::Eager;
+use crate::reserve::Reserve;
 use crate::rows::VersionState;
 use crate::snapshot::Counted;
 use crate::storage::{FileStorage, Storage};
@@ -23,6 +24,7 @@ use crate::storage::{FileStorage, Storage};
 const BLOCKS: &str = "blocks";
 const CATALOG: &str = "catalog";
 const LOCK: &str = "lock";
+const RESERVE: &str = "reserve";
 
 /// After this long without being told of work the background looks by itself, and commits what was written.
 const BACKGROUND_INTERVAL: Duration = Duration::from_secs(5);
@@ -126,7 +128,11 @@ impl Kernel {
                 .map_err(|e| Error::io(format_args!("opening {}", path.join(name).display()), &e))
         };
         let (blocks, catalog) = (Arc::new(file(BLOCKS)?), Arc::new(file(CATALOG)?));
-        let mut kernel = Kernel::open_storage(blocks, catalog, options)?;
+        // It holds nothing: whoever finds none makes it, and without one the store is the same.
+        let kept = FileStorage::open(&path.join(RESERVE), false)
+            .or_else(|_| FileStorage::open(&path.join(RESERVE), true))
+            .map_or_else(|_| Reserve::none(), |file| Reserve::new(Arc::new(file)));
+        let mut kernel = Kernel::open_files(blocks, catalog, kept, options)?;
         kernel.lock = Mutex::new(Some(lock));
         Ok(kernel)
     }
@@ -137,7 +143,17 @@ impl Kernel {
         catalog: Arc<dyn Storage>,
         options: &Options,
     ) -> Result<Kernel> {
-        let core = Arc::new(Core::open(blocks, catalog, options.cache_bytes)?);
+        Kernel::open_files(blocks, catalog, Reserve::none(), options)
+    }
+
+    /// The same, with room kept for the catalogue.
+    pub fn open_files(
+        blocks: Arc<dyn Storage>,
+        catalog: Arc<dyn Storage>,
+        reserve: Reserve,
+        options: &Options,
+    ) -> Result<Kernel> {
+        let core = Arc::new(Core::open(blocks, catalog, reserve, options.cache_bytes)?);
         let background = if options.background {
             let core = core.clone();
             let thread = std::thread::Builder::new().name("cowshed".into());
@@ -156,12 +172,17 @@ impl Kernel {
         &self.core
     }
 
-    /// Flush, and let the store go. Closing again does nothing.
+    /// Flush, and let the store go, be there space for the flush or not. Closing again does nothing.
     pub fn close(&self) -> Result<()> {
         if self.core.closed.load(SeqCst) {
             return Ok(());
         }
-        let flushed = match self.core.flush().and_then(|()| self.core.checkpoint()) {
+        let rested = |()| match self.core.checkpoint() {
+            // The log has it all.
+            Err(error) if error.kind == Kind::NoSpace => Ok(()),
+            other => other,
+        };
+        let flushed = match self.core.flush().and_then(rested) {
             // It said so when it failed; closing it is what is to be done about it.
             Err(error) if error.kind == Kind::Failed => Ok(()),
             other => other,
@@ -299,7 +320,8 @@ fn background(core: &Core) {
             while core.check_usable().is_ok() && !core.work.1.wait_until(&mut told, until).timed_out() {}
             *told = false;
         }
-        // An error here stops the store where it must, and is told to the next caller.
+        // An error here stops the store where it must, and is told to the next caller. Where there is no space, all
+        // is tried again, but not before the interval is over or there is work.
         while core.check_usable().is_ok()
             && core.reclaim(BACKGROUND_BUDGET, Eager::Background).is_ok_and(|n| n > 0)
         {}

@@ -5,12 +5,13 @@
 //! package's keys live in a transactional catalogue. docs/design.md argues the design, docs/format.md has the bytes.
 //!
 //! From the bottom up: [`storage`] (all I/O), [`rows`] (the bytes), [`log`] and [`changes`] (what commits write),
-//! [`catalog`] (the database) and [`snapshot`] (reading it), `pages`, `space` and `meta` (state in memory), `tree` (walks that change), [`commit`]
-//! (durability), [`disk`] (reading and writing), [`transaction`] (operations on versions), [`reclaim`] (getting
+//! [`catalog`] (the database), `backend` (its file) and [`snapshot`] (reading it), [`reserve`] (room for it), `pages`,
+//! `space` and `meta` (state in memory), `tree` (walks that change), [`commit`] (durability), [`disk`] (reading and writing), [`transaction`] (operations on versions), [`reclaim`] (getting
 //! space back), [`account`] (walks that look), [`check`] (the verifier, which shares only the rows with the rest)
 //! and [`kernel`] (a store on disk).
 
 pub mod account;
+mod backend;
 #[cfg(feature = "python")]
 mod buffers;
 pub mod catalog;
@@ -39,6 +40,7 @@ mod python;
 mod quiet;
 mod ranges;
 pub mod reclaim;
+pub mod reserve;
 pub mod rows;
 pub mod snapshot;
 mod space;

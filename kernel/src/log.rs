@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::reserve::Reserve;
 use crate::storage::Storage;
 
 /// Length of the log. A commit that finds no room goes to the database itself, which takes some ten milliseconds:
@@ -25,6 +26,7 @@ const HEAD: usize = 16;
 #[derive(Debug)]
 pub struct Log {
     storage: Arc<dyn Storage>,
+    reserve: Arc<Reserve>,
     store_id: [u8; 16],
     /// Where the next record goes.
     end: u64,
@@ -55,8 +57,13 @@ impl Log {
     }
 
     /// Find what was committed behind commit `last`, in order, and make sure that it lasts.
-    pub fn recover(storage: Arc<dyn Storage>, store_id: [u8; 16], last: u64) -> Result<(Log, Vec<Vec<u8>>)> {
-        let mut log = Log { storage, store_id, end: 0 };
+    pub fn recover(
+        storage: Arc<dyn Storage>,
+        reserve: Arc<Reserve>,
+        store_id: [u8; 16],
+        last: u64,
+    ) -> Result<(Log, Vec<Vec<u8>>)> {
+        let mut log = Log { storage, reserve, store_id, end: 0 };
         let mut next = last + 1;
         let mut found: Vec<Record> = Vec::new();
         while log.end < LOG_BYTES {
@@ -76,12 +83,29 @@ impl Log {
         }
         if let Some(record) = found.last() {
             // The system may have it in memory only, its last sync having failed, or not having come.
-            log.storage
-                .write_at(record.at, &record.bytes)
-                .and_then(|()| log.storage.sync())
-                .map_err(|e| Error::io("syncing the catalogue's log", &e))?;
+            log.write(record.at, &record.bytes)?;
         }
         Ok((log, found.into_iter().map(|record| record.bytes[HEAD..].to_vec()).collect()))
+    }
+
+    /// Whether the log begins with what comes behind commit `last`: only so does opening find what is written to it.
+    pub fn follows(&self, last: u64) -> Result<bool> {
+        Ok(self.end == 0 || self.read(0, 0..=u64::MAX)?.is_some_and(|record| record.number == last + 1))
+    }
+
+    /// The changes of all commits behind commit `last`, in order: of those that it was told to keep.
+    pub fn since(&self, last: u64) -> Result<Vec<Vec<u8>>> {
+        let (mut at, mut found) = (0, Vec::new());
+        while at < self.end {
+            let Some(record) = self.read(at, 0..=u64::MAX)? else {
+                return Err(Error::damaged("the catalogue's log has changed since it was written"));
+            };
+            at = record.end();
+            if record.number > last {
+                found.push(record.bytes[HEAD..].to_vec());
+            }
+        }
+        Ok(found)
     }
 
     /// The record at a place, if there is one with such a number.
@@ -126,7 +150,7 @@ impl Log {
         self.end == 0
     }
 
-    /// Write commit `number`, which has room, and make it durable.
+    /// Write commit `number`, which has room, and make it durable. If there is no space for it, the log is as before.
     pub fn append(&mut self, number: u64, changes: &[u8]) -> Result<()> {
         let mut bytes = vec![0; 4];
         bytes.extend_from_slice(&(changes.len() as u32).to_le_bytes());
@@ -134,12 +158,16 @@ impl Log {
         bytes.extend_from_slice(changes);
         let sum = self.checksum(&bytes[4..]);
         bytes[..4].copy_from_slice(&sum.to_le_bytes());
-        self.storage
-            .write_at(self.end, &bytes)
-            .and_then(|()| self.storage.sync())
-            .map_err(|e| Error::io("writing the catalogue's log", &e))?;
+        self.write(self.end, &bytes)?;
         self.end += (bytes.len() as u64).next_multiple_of(ALIGNED);
         Ok(())
+    }
+
+    fn write(&self, at: u64, bytes: &[u8]) -> Result<()> {
+        self.reserve
+            .write(&*self.storage, at, bytes)
+            .map_err(|e| Error::io("writing the catalogue's log", &e))?;
+        self.storage.sync().map_err(|e| Error::sync("syncing the catalogue's log", &e))
     }
 
     /// The database has all: begin again at the start.

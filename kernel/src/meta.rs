@@ -252,6 +252,15 @@ impl Meta {
         (self.versions.capture(), self.children.capture(), self.work.capture(), self.keys.capture())
     }
 
+    /// The commit came to nothing: what it was to write waits for the next one.
+    pub(crate) fn uncapture(&mut self) {
+        self.versions.uncapture();
+        self.children.uncapture();
+        self.work.uncapture();
+        self.keys.uncapture();
+        self.space.uncapture();
+    }
+
     pub(crate) fn committed(&mut self) {
         self.versions.committed();
         self.children.committed();

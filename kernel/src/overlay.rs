@@ -48,6 +48,13 @@ impl<K: Ord + Clone, V: Clone> Overlay<K, V> {
         self.committing.clear();
     }
 
+    /// The commit came to nothing: its changes wait for the next one, under what was changed since.
+    pub fn uncapture(&mut self) {
+        for (key, value) in std::mem::take(&mut self.committing) {
+            self.pending.entry(key).or_insert(value);
+        }
+    }
+
     /// At most `limit` rows in key order, this over `stored`, which is asked for rows from a key on.
     ///
     /// `from` is where to begin; rows for which `inside` is false end it.
@@ -98,5 +105,31 @@ fn is_ordered<K: Ord>(range: &(Bound<K>, Bound<K>)) -> bool {
         (Bound::Excluded(a), Bound::Included(b)) => a < b,
         (Bound::Included(a), Bound::Included(b)) => a <= b,
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a commit was to write waits again, and what came later stands.
+    #[test]
+    fn uncaptured_changes_lie_under_newer_ones() {
+        let mut overlay = Overlay::new();
+        for (key, value) in [(1, Some("a")), (2, Some("b")), (3, None), (4, Some("d")), (5, None)] {
+            overlay.set(key, value);
+        }
+        overlay.capture();
+        for (key, value) in [(2, Some("B")), (3, Some("C")), (4, None), (6, Some("f"))] {
+            overlay.set(key, value);
+        }
+        overlay.uncapture();
+        assert!(!overlay.is_clean());
+        let expected =
+            vec![(1, Some("a")), (2, Some("B")), (3, Some("C")), (4, None), (5, None), (6, Some("f"))];
+        for (key, value) in &expected {
+            assert_eq!(overlay.get(key), Some(value.as_ref()));
+        }
+        assert_eq!(overlay.capture(), expected);
     }
 }

@@ -125,6 +125,20 @@ impl Pages {
         changed.into_iter().collect()
     }
 
+    /// The commit came to nothing: its changes wait for the next one, under what was changed since.
+    pub fn uncapture(&self, captured: Vec<(PageId, Option<Arc<Page>>)>) {
+        let mut changed = self.changed.lock();
+        for (id, page) in captured {
+            changed.entry(id).or_insert_with(|| {
+                if let Some(page) = &page {
+                    // Not fresh: of a commit that came to nothing a crash may find everything.
+                    page.set_state(PageState::Dirty);
+                }
+                page
+            });
+        }
+    }
+
     /// The catalogue has what was captured.
     pub fn committed(&self, captured: Vec<(PageId, Option<Arc<Page>>)>) {
         let changed = self.changed.lock();
@@ -134,5 +148,62 @@ impl Pages {
                 self.cache.insert(id, Slot { page, clean: true });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::Catalog;
+    use crate::core::Core;
+    use crate::reserve::Reserve;
+    use crate::rows::Pointer;
+    use crate::storage::MemoryStorage;
+
+    fn pages() -> Pages {
+        let (blocks, catalog) = (MemoryStorage::new(), Arc::new(MemoryStorage::new()));
+        Core::create(&blocks, catalog.clone(), [1; 16]).unwrap();
+        Pages::new(Arc::new(Catalog::open(catalog, Arc::new(Reserve::none()), 1 << 20).unwrap()), 1 << 20)
+    }
+
+    fn add(pages: &Pages, id: u64, block: u64) -> Arc<Page> {
+        let page = pages.add(Page::empty(PageId(id), 0));
+        page.set(0, Pointer::new(block, true));
+        page
+    }
+
+    /// The blocks that the pages of a capture map first; `None` for those that it deletes.
+    fn captured(pages: &Pages) -> Vec<(u64, Option<u64>)> {
+        let first = |page: Arc<Page>| page.get(0).number();
+        pages.capture().into_iter().map(|(id, page)| (id.0, page.map(first))).collect()
+    }
+
+    #[test]
+    fn uncaptured_pages_lie_under_newer_ones() {
+        let pages = pages();
+        let kept: Vec<Arc<Page>> = (1..=3).map(|id| add(&pages, id, 10 * id)).collect();
+        let batch = pages.capture();
+        // The commit's pages are not touched: a change goes to a copy.
+        pages.writable(kept[1].clone()).set(0, Pointer::new(21, true));
+        pages.delete(&kept[2]);
+        add(&pages, 4, 40);
+        assert_eq!(batch[1].1.as_ref().unwrap().get(0).number(), 20);
+        pages.uncapture(batch);
+        // From here on the first one is changed where it is.
+        let page = pages.writable(pages.get(PageId(1)).unwrap());
+        assert!(Arc::ptr_eq(&page, &kept[0]));
+        page.set(0, Pointer::new(11, true));
+        assert_eq!(captured(&pages), [(1, Some(11)), (2, Some(21)), (3, None), (4, Some(40))]);
+    }
+
+    /// Of the commit that came to nothing a crash may have found the page: it must be deleted by name.
+    #[test]
+    fn an_uncaptured_page_is_not_fresh() {
+        let pages = pages();
+        let page = add(&pages, 1, 10);
+        let batch = pages.capture();
+        pages.uncapture(batch);
+        pages.delete(&page);
+        assert_eq!(captured(&pages), [(1, None)]);
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::core::Core;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::ids::{BLOCK, BlockNo, ChunkNo, PageId, VersionId};
 use crate::log::LOG_BYTES;
 use crate::meta::{Meta, Work};
@@ -40,6 +40,13 @@ impl Core {
         let _one = self.reclaiming.lock();
         let budget = budget.min(PAGES_PER_COMMIT);
         let mut done = 0;
+        if let Err(error) = self.find_room(0) {
+            // What was freed before may be enough.
+            if error.kind != Kind::NoSpace || !self.punch_chunks(budget, &mut done)? {
+                return Err(error);
+            }
+            self.find_room(0)?;
+        }
         let mut after = VersionId(0);
         while done < budget {
             // Those behind the last one: what cannot be taken apart, being damaged, is passed over.
@@ -70,24 +77,29 @@ impl Core {
             }
             done += u64::from(held);
         }
-        let mut from = ChunkNo(0);
-        let mut punched = false;
-        while done < budget {
-            let Some(chunk) = self.meta()?.space.next_unpunched(from)? else {
-                break;
-            };
-            self.punch(chunk)?;
-            from = ChunkNo(chunk.0 + 1);
-            done += 1;
-            punched = true;
-        }
-        if punched {
+        if self.punch_chunks(budget, &mut done)? {
             self.flush()?;
         }
         if done == 0 && eager == Eager::Now && self.compact_catalog()? {
             done = 1;
         }
         Ok(done)
+    }
+
+    /// Give freed space back, until `done` comes to the budget; whether there was any.
+    fn punch_chunks(&self, budget: u64, done: &mut u64) -> Result<bool> {
+        let mut from = ChunkNo(0);
+        let mut punched = false;
+        while *done < budget {
+            let Some(chunk) = self.meta()?.space.next_unpunched(from)? else {
+                break;
+            };
+            self.punch(chunk)?;
+            from = ChunkNo(chunk.0 + 1);
+            *done += 1;
+            punched = true;
+        }
+        Ok(punched)
     }
 
     /// Have the catalogue's file shrink, if a good part of it is free. Whether that was tried.
@@ -98,7 +110,7 @@ impl Core {
         {
             return Ok(false);
         }
-        self.catalog.compact().map_err(|error| self.fail(error))?;
+        self.catalog.compact().map_err(|error| self.fail_unless_full(error))?;
         Ok(true)
     }
 

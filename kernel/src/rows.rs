@@ -368,6 +368,9 @@ pub struct StateRow {
 const STATE_KEY: &[u8] = b"state";
 
 impl StateRow {
+    /// Length of the row.
+    pub const BYTES: usize = 80;
+
     /// crc, magic (8), format version (4), store id (16), the six counters.
     pub fn encode(&self) -> Vec<u8> {
         let mut body = MAGIC.to_vec();

@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::ops::Bound::{self, Excluded, Included, Unbounded};
 use std::ops::RangeBounds;
+use std::sync::Arc;
 
 use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTableMetadata};
 
@@ -16,6 +17,8 @@ use crate::rows::{Bitmap, CHUNK_WORDS, StateRow, VersionRow, decode_chunk, unsea
 
 /// The tables as the last commit left them.
 pub struct Snapshot {
+    /// Lets the catalogue know that someone reads.
+    _reader: Arc<()>,
     pub(crate) state: ReadOnlyTable<u8, &'static [u8]>,
     pub(crate) pages: ReadOnlyTable<u64, &'static [u8]>,
     pub(crate) versions: ReadOnlyTable<u64, &'static [u8]>,
@@ -28,9 +31,10 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    pub(crate) fn take(database: &Database) -> std::result::Result<Snapshot, redb::Error> {
+    pub(crate) fn take(database: &Database, readers: &Arc<()>) -> std::result::Result<Snapshot, redb::Error> {
         let txn = database.begin_read()?;
         Ok(Snapshot {
+            _reader: readers.clone(),
             state: txn.open_table(STATE)?,
             pages: txn.open_table(PAGES)?,
             versions: txn.open_table(VERSIONS)?,

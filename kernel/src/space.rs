@@ -315,6 +315,13 @@ impl Space {
         Ok((rows, self.unpunched.capture()))
     }
 
+    /// The commit came to nothing: its rows wait for the next one, and what it freed waits for that to be durable.
+    pub fn uncapture(&mut self) {
+        self.changed.append(&mut self.committing);
+        self.freed.append(&mut self.freed_committing);
+        self.unpunched.uncapture();
+    }
+
     /// The counters of the state row.
     pub fn counters(&self) -> (u64, ChunkNo) {
         (self.used_blocks, self.end)
@@ -461,3 +468,48 @@ impl Space {
 }
 
 const _: () = assert!(CHUNK_WORDS as u64 * 64 == CHUNK_BLOCKS);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::Core;
+    use crate::reserve::Reserve;
+    use crate::storage::MemoryStorage;
+
+    fn space() -> Space {
+        let (blocks, catalog) = (MemoryStorage::new(), Arc::new(MemoryStorage::new()));
+        Core::create(&blocks, catalog.clone(), [1; 16]).unwrap();
+        let catalog = Arc::new(Catalog::open(catalog, Arc::new(Reserve::none()), 1 << 20).unwrap());
+        let state = catalog.state().unwrap();
+        Space::new(catalog, &state)
+    }
+
+    /// What a commit frees that came to nothing is neither given out nor forgotten before the next one is durable.
+    #[test]
+    fn uncaptured_blocks_stay_out_of_use() {
+        let (mut space, grace) = (space(), Grace::default());
+        let all = CHUNK_BLOCKS - 1;
+        let run = space.reserve(all).unwrap();
+        assert_eq!(run, (BlockNo(1), all));
+        space.publish(run).unwrap();
+        space.capture().unwrap();
+        space.committed(&grace).unwrap();
+        assert!(space.is_clean());
+        space.free((BlockNo(1), 5000)).unwrap();
+        space.capture().unwrap();
+        space.free((BlockNo(5001), 1000)).unwrap();
+        space.uncapture();
+        assert!(!space.is_clean());
+        // Nothing is to be released, by whatever else is durable by now.
+        assert!(space.release(&grace).unwrap());
+        assert_eq!(space.held_blocks(), 6000);
+        assert!(space.begin_punch(ChunkNo(0)).unwrap().is_empty(), "none of them is free");
+        let (chunks, unpunched) = space.capture().unwrap();
+        let used: Vec<(u64, Option<u16>)> = chunks.iter().map(|(no, change)| (no.0, change.spare)).collect();
+        assert_eq!(used, [(0, Some(6000))]);
+        assert_eq!(unpunched, [(ChunkNo(0), Some(()))]);
+        space.committed(&grace).unwrap();
+        assert_eq!(space.held_blocks(), 0);
+        assert_eq!(space.begin_punch(ChunkNo(0)).unwrap(), [(BlockNo(1), 6000)]);
+    }
+}

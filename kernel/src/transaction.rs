@@ -36,6 +36,17 @@ pub enum Op {
     Require(Vec<u8>, Option<Vec<u8>>),
 }
 
+impl Op {
+    /// Bytes that it brings into the catalogue, as far as the caller decides on them.
+    fn bytes(&self) -> usize {
+        match self {
+            Op::Put(key, value) => key.len() + value.len(),
+            Op::Delete(key) => key.len(),
+            _ => 0,
+        }
+    }
+}
+
 /// What the checks of a transaction know of a version at some point in it.
 #[derive(Clone, Copy)]
 struct Sketch {
@@ -52,13 +63,23 @@ impl Core {
     }
 
     /// Apply all operations, in their order, and return when they are durable; or none of them.
+    ///
+    /// Where it is known that space is short, an operation is refused before it is applied. If the commit itself is the
+    /// first to find no space, the operations are applied (others may have built on them), and become durable with
+    /// the next commit that succeeds; the error says so.
     pub fn transact(self: &Arc<Core>, ops: &[Op]) -> Result<()> {
+        self.find_room(ops.iter().map(Op::bytes).sum())?;
         while !self.apply(ops)? {}
-        self.flush()?;
+        let flushed = self.flush();
         if ops.iter().any(|op| matches!(op, Op::Drop(_) | Op::Rollback(..) | Op::Resize(..))) {
             self.wake();
         }
-        Ok(())
+        flushed.map_err(|mut error| {
+            if error.kind == Kind::NoSpace {
+                error.message += "; it is done, and becomes durable when there is space again";
+            }
+            error
+        })
     }
 
     /// One attempt to apply all operations; false when another rollback or resize came in between.

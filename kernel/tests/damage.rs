@@ -10,6 +10,7 @@ use cowshed_kernel::ids::{BLOCK, VersionId};
 use cowshed_kernel::kernel::{Kernel, Options};
 use cowshed_kernel::log::{LOG_BYTES, Log};
 use cowshed_kernel::reclaim::Eager;
+use cowshed_kernel::reserve::Reserve;
 use cowshed_kernel::rows::{
     CHUNK_BLOCKS, Pointer, StateRow, VersionRow, VersionState, decode_chunk, encode_chunk, encode_page,
     seal_key,
@@ -170,7 +171,8 @@ fn a_log_that_is_ahead() {
     let (blocks, catalog) = store();
     let catalog = Arc::new(catalog);
     let state = state_of(&catalog);
-    let (mut log, records) = Log::recover(catalog.clone(), state.store_id, state.commits).unwrap();
+    let reserve = Arc::new(Reserve::none());
+    let (mut log, records) = Log::recover(catalog.clone(), reserve, state.store_id, state.commits).unwrap();
     assert!(records.is_empty());
     log.append(state.commits + 2, &[]).unwrap();
     let error = open(&blocks, &catalog).err().expect("a commit is missing");

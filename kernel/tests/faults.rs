@@ -4,13 +4,14 @@ mod support;
 
 use std::sync::Arc;
 
-use cowshed_kernel::error::Kind;
-use cowshed_kernel::ids::{BLOCK, BLOCK_SIZE};
+use cowshed_kernel::error::{Error, Kind};
+use cowshed_kernel::ids::BLOCK_SIZE;
 use cowshed_kernel::kernel::Kernel;
+use cowshed_kernel::log::LOG_BYTES;
 use cowshed_kernel::storage::{Call, Fate, FaultPlan, FaultyStorage, Recorder};
 use cowshed_kernel::transaction::Op;
-use support::faults::{FullStorage, Run};
-use support::fixture::{Files, Script, quiet};
+use support::faults::Run;
+use support::fixture::{Files, quiet};
 
 const ENOSPC: i32 = 28;
 const EIO: i32 = 5;
@@ -58,31 +59,49 @@ fn script(run: &mut Run) {
     run.verify();
 }
 
-/// Run the script with `length` faults from each call on that can meet them.
-fn at_every_call(errno: i32, length: u64, cache_bytes: u64) {
-    let expected = if errno == ENOSPC { Kind::NoSpace } else { Kind::Io };
-    let mut clean = Run::new(cache_bytes, expected);
+/// The calls that the script makes, those of a kind.
+fn calls(cache_bytes: u64, kind: impl Fn(Call) -> bool) -> Vec<(u64, (usize, Call))> {
+    let mut clean = Run::new(cache_bytes);
     script(&mut clean);
     assert!(clean.stopped.is_none());
-    let calls = clean.plan.made();
+    let made = clean.plan.made();
     clean.end();
-    let takes_space = |call| matches!(call, Call::Write | Call::SetLen | Call::Punch | Call::Sync);
-    for (at, (file, call)) in calls.iter().copied().enumerate() {
-        if errno == ENOSPC && !takes_space(call) {
-            continue;
-        }
+    (0..).zip(made).filter(|(_, (_, call))| kind(*call)).collect()
+}
+
+/// Run the script with faults from each call on that `kind` holds for.
+fn at_every_call(cache_bytes: u64, kind: impl Fn(Call) -> bool, fail: impl Fn(&mut Run, u64)) -> Vec<Ended> {
+    let mut all = Vec::new();
+    for (at, (file, call)) in calls(cache_bytes, kind) {
         let _told = Told(at);
-        let mut run = Run::new(cache_bytes, expected);
-        run.plan.fail(at as u64, length, errno);
+        let mut run = Run::new(cache_bytes);
+        fail(&mut run, at);
         script(&mut run);
         assert!(run.plan.failed().first() == Some(&(file, call)), "the script is not the same every time");
-        // The blocks file may fail once in anything but a sync, and the store goes on.
-        let harmless = length == 1 && is_blocks(file) && call != Call::Sync;
-        let stopped = run.stopped.as_ref();
-        assert!(!harmless || stopped.is_none(), "it stopped the store: {}", stopped.expect("it stopped"));
-        run.plan.fail(u64::MAX, 0, 0);
+        run.plan.end();
+        all.push(Ended {
+            file,
+            call,
+            stopped: run.stopped.clone(),
+            applied: run.applied,
+            errors: run.errors,
+        });
         run.end();
     }
+    all
+}
+
+/// How a run ended whose first fault was in this call.
+struct Ended {
+    file: usize,
+    call: Call,
+    stopped: Option<Error>,
+    applied: usize,
+    errors: usize,
+}
+
+fn takes_space(call: Call) -> bool {
+    matches!(call, Call::Write | Call::SetLen | Call::Punch)
 }
 
 /// Files are numbered as they are opened, the blocks file first.
@@ -91,7 +110,7 @@ fn is_blocks(file: usize) -> bool {
 }
 
 /// Tells where the fault was when the test panics.
-struct Told(usize);
+struct Told(u64);
 
 impl Drop for Told {
     fn drop(&mut self) {
@@ -101,100 +120,76 @@ impl Drop for Told {
     }
 }
 
-#[test]
-fn no_space_once() {
-    at_every_call(ENOSPC, 1, 64 << 20);
+/// Only closing may end a run: what was not flushed may be lost then, and it says so.
+fn assert_went_on(ended: &[Ended]) {
+    for Ended { file, call, stopped, .. } in ended {
+        let stopped = stopped.as_ref().filter(|error| error.kind != Kind::NoSpace);
+        assert!(stopped.is_none(), "{call:?} of file {file} stopped it: {}", stopped.expect("it stopped"));
+    }
 }
 
 #[test]
+fn no_space_once() {
+    assert_went_on(&at_every_call(64 << 20, takes_space, |run, at| {
+        run.crash_after = 2 + at as usize % 5;
+        run.plan.fill(at, 1);
+    }));
+}
+
+/// Full from some call on, and until so many errors were met: everything goes on.
+#[test]
+fn no_space_until_a_moment() {
+    let ended = at_every_call(64 << 20, takes_space, |run, at| {
+        run.patience = [1, 2, 7][at as usize % 3];
+        run.plan.fill(at, u64::MAX);
+    });
+    assert_went_on(&ended);
+    let applied: usize = ended.iter().map(|ended| ended.applied).sum();
+    assert!(applied > 0, "no transaction was applied that there was no space for");
+}
+
+/// The same with so little memory that pages are read again, and the catalogue's database writes what it did not commit.
+#[test]
+fn no_space_until_a_moment_with_little_memory() {
+    let ended = at_every_call(0, takes_space, |run, at| {
+        run.patience = 3;
+        run.plan.fill(at, u64::MAX);
+    });
+    assert_went_on(&ended);
+}
+
+/// Full for ever: what was flushed is there when the store is opened again, with space.
+#[test]
 fn no_space_from_some_call_on() {
-    at_every_call(ENOSPC, u64::MAX, 64 << 20);
+    let ended = at_every_call(64 << 20, takes_space, |run, at| run.plan.fill(at, u64::MAX));
+    assert!(ended.iter().any(|ended| ended.errors > 0));
+}
+
+/// What a sync did not write may be lost, whatever it says of the reason.
+#[test]
+fn no_space_in_a_sync_stops_the_store() {
+    let sync = |call| call == Call::Sync;
+    let mut stopped = 0;
+    for ended in at_every_call(64 << 20, sync, |run, at| run.plan.fail(at, 1, ENOSPC)) {
+        let error = ended.stopped;
+        stopped += usize::from(error.is_some_and(|error| matches!(error.kind, Kind::Failed | Kind::Io)));
+    }
+    assert!(stopped > 20, "{stopped} runs stopped");
 }
 
 #[test]
 fn an_error_once() {
-    at_every_call(EIO, 1, 0);
+    for ended in at_every_call(0, |_| true, |run, at| run.plan.fail(at, 1, EIO)) {
+        let Ended { file, call, stopped, .. } = ended;
+        // The blocks file may fail once in anything but a sync, and the store goes on.
+        let harmless = is_blocks(file) && call != Call::Sync;
+        assert!(!harmless || stopped.is_none(), "it stopped the store: {}", stopped.expect("it stopped"));
+    }
 }
 
 #[test]
 fn errors_from_some_call_on() {
-    at_every_call(EIO, u64::MAX, 0);
-}
-
-/// A store whose files may not take more than so many bytes.
-fn limited() -> (Kernel, [Arc<FullStorage>; 2], Files) {
-    let files = Files::create();
-    let limited = [files.blocks.clone(), files.catalog.clone()].map(|file| Arc::new(FullStorage::new(file)));
-    let [blocks, catalog] = limited.clone();
-    let kernel = Kernel::open_storage(blocks, catalog, &quiet(64 << 20)).expect("a new store opens");
-    (kernel, limited, files)
-}
-
-#[test]
-fn a_full_blocks_file_refuses_writes_and_nothing_else() {
-    let (kernel, [blocks, _], _) = limited();
-    let (old, head) = (kernel.create(1 << 20), kernel.create(64 << 20));
-    kernel.write(old, 0, &[1; 1 << 20]);
-    blocks.limit(4 << 20);
-    let disk = kernel.open(head);
-    let piece = 300 * BLOCK;
-    let mut written = 0;
-    let error = loop {
-        match disk.write(written as u64, &vec![2; piece]) {
-            Ok(()) => written += piece,
-            Err(error) => break error,
-        }
-    };
-    assert_eq!(error.kind, Kind::NoSpace);
-    assert!(written > 0);
-    // What was written stays, can be overwritten in place, and frozen.
-    assert!(kernel.read(head, 0, written) == vec![2; written]);
-    disk.write(0, &[3; BLOCK]).expect("it is there already");
-    let frozen = kernel.freeze(head);
-    kernel.write(old, 0, &[1; BLOCK]);
-    blocks.limit(0);
-    assert_eq!(disk.write(0, &[4; BLOCK]).expect_err("it needs a new block").kind, Kind::NoSpace);
-    assert!(kernel.read(head, 0, BLOCK) == [3; BLOCK]);
-    // What writes that failed had reserved is free again.
-    kernel.reclaim_all();
-    kernel.assert_sound();
-    let space = kernel.space().expect("space is counted");
-    assert_eq!(space.blocks_file_bytes, (1 + space.used_blocks) * BLOCK_SIZE, "what the blocks file takes");
-    // Dropping makes room.
-    blocks.limit(4 << 20);
-    kernel.apply(Op::Drop(old));
-    kernel.reclaim_all();
-    disk.write(0, &[4; BLOCK]).expect("there is room now");
-    assert!(kernel.read(frozen, 0, BLOCK) == [3; BLOCK]);
-    kernel.assert_sound();
-}
-
-#[test]
-fn a_full_catalogue_stops_the_store_and_loses_nothing() {
-    let (kernel, [_, catalog], files) = limited();
-    let head = kernel.create(64 << 20);
-    kernel.write(head, 0, &[1; BLOCK]);
-    kernel.core().flush().expect("there is room");
-    catalog.limit(0);
-    let mut keys = 0u32;
-    let error = loop {
-        let key = keys.to_be_bytes().to_vec();
-        match kernel.core().transact(&[Op::Put(key, vec![7; 3000])]) {
-            Ok(()) => keys += 1,
-            Err(error) => break error,
-        }
-    };
-    assert_eq!(error.kind, Kind::NoSpace);
-    let refused = kernel.core().transact(&[Op::Put(vec![1], vec![1])]);
-    assert_eq!(refused.expect_err("the store stopped").kind, Kind::Failed);
-    assert_eq!(kernel.open(head).write(0, &[2; BLOCK]).expect_err("the store stopped").kind, Kind::Failed);
-    assert!(kernel.read(head, 0, BLOCK) == [1; BLOCK], "reads go on");
-    kernel.close().expect("it said so already");
-    let kernel = files.open(&quiet(64 << 20)).expect("the store opens again");
-    kernel.assert_sound();
-    assert!(kernel.read(head, 0, BLOCK) == [1; BLOCK]);
-    let found = kernel.core().scan(b"", None, usize::MAX >> 1).expect("keys are listed").len();
-    assert!((keys as usize..=keys as usize + 1).contains(&found), "{found} of {keys} keys");
+    at_every_call(0, |_| true, |run, at| run.plan.fail(at, u64::MAX, EIO));
 }
 
 /// The sync of a commit fails when the commit is written already. Whoever opens the store next may find it or not; but
@@ -224,4 +219,54 @@ fn what_was_found_lasts() {
     let files = Files { blocks: left.next().expect("two files"), catalog: left.next().expect("two files") };
     let kernel = files.open(&quiet(64 << 20)).expect("the store opens again");
     assert_eq!(kernel.core().key(b"key").expect("it reads"), found);
+}
+
+/// The catalogue's file grows, shrinks, and is written, and from some call on there is space for the log alone; commits
+/// follow, and a kill.
+#[test]
+fn what_is_committed_behind_a_fault_lasts() {
+    let key = |i: usize| format!("key {i}").into_bytes();
+    let run = |at: u64| {
+        let files = Files::create();
+        let plan = FaultPlan::new();
+        let catalog = Arc::new(FaultyStorage::new(files.catalog.clone(), plan.clone()));
+        let kernel =
+            Kernel::open_storage(files.blocks.clone(), catalog, &quiet(64 << 20)).expect("a new store opens");
+        plan.spare_before(LOG_BYTES);
+        plan.fill(at, u64::MAX);
+        let is_done = |result: Result<(), Error>| {
+            let full = result.err().map(|error| assert_eq!(error.kind, Kind::NoSpace, "{error}"));
+            full.is_none()
+        };
+        for i in 0..60 {
+            is_done(kernel.core().transact(&[Op::Put(key(i), vec![i as u8; 10_000])]));
+        }
+        for round in 0..4 {
+            is_done(kernel.core().checkpoint());
+            let deletes = (0..60).filter(|i| i % 4 == round).map(|i| Op::Delete(key(i)));
+            is_done(kernel.core().transact(&deletes.collect::<Vec<_>>()));
+        }
+        is_done(kernel.core().checkpoint());
+        let mut committed = 0;
+        for i in 100..104 {
+            let done = is_done(kernel.core().transact(&[Op::Put(key(i), vec![1])]));
+            let left = files.copy().open(&quiet(64 << 20)).expect("it opens after a kill");
+            let found = left.core().key(&key(i)).expect("it can be read");
+            assert!(found.is_some() || !done, "key {i} is lost after call {at} failed: {:?}", plan.failed());
+            assert_eq!(left.check().expect("it can be checked"), Vec::<String>::new());
+            committed += usize::from(done);
+        }
+        (plan.made(), committed)
+    };
+    let (calls, _) = run(u64::MAX);
+    let shrunk = calls.iter().filter(|(_, call)| *call == Call::SetLen).count();
+    assert!(shrunk > 2, "the file does not grow and shrink");
+    let mut committed = 0;
+    for (at, (_, call)) in (0..).zip(calls) {
+        if takes_space(call) {
+            let _told = Told(at);
+            committed += run(at).1;
+        }
+    }
+    assert!(committed > 0, "nothing is committed where the log alone has space");
 }

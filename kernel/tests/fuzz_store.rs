@@ -12,6 +12,7 @@ use cowshed_kernel::ids::VersionId;
 use cowshed_kernel::kernel::Kernel;
 use cowshed_kernel::log::{LOG_BYTES, Log};
 use cowshed_kernel::reclaim::Eager;
+use cowshed_kernel::reserve::Reserve;
 use cowshed_kernel::rows::{StateRow, seal_key};
 use cowshed_kernel::storage::{MemoryStorage, Storage};
 use cowshed_kernel::transaction::Op;
@@ -272,7 +273,8 @@ fn with_wrong_records(rng: &mut Rng, catalog: &MemoryStorage) -> MemoryStorage {
         let table = txn.open_table(TableDefinition::<u8, Bytes>::new("state")).unwrap();
         StateRow::decode(table.get(0).unwrap().unwrap().value()).unwrap()
     };
-    let recover = || Log::recover(catalog.clone(), state.store_id, state.commits).unwrap();
+    let reserve = Arc::new(Reserve::none());
+    let recover = || Log::recover(catalog.clone(), reserve.clone(), state.store_id, state.commits).unwrap();
     let (_, mut records) = recover();
     if records.is_empty() {
         records.push(vec![8, 1, 0, 5, 0, 0, 0, b'k', 1, 2, 3, 4, 5]);

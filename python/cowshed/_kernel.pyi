@@ -27,13 +27,13 @@ Kind = Literal[
     "stale",  # the version behind this handle was dropped
     "conflict",  # a `require` of a transaction did not hold
     "locked",  # another process owns the store
-    "no-space",  # the file system is full
+    "no-space",  # the file system is full; the store goes on
     "refused",  # a server refuses it to this client
     "io",  # the operating system reported an error, or a connection is lost
     "damaged",  # what is on disk contradicts itself
     "format",  # the store was made by another cowshed, newer or from before the first release
     "closed",  # the kernel was closed
-    "failed",  # an earlier commit failed: reopen the store
+    "failed",  # an earlier commit failed, not for want of space: reopen the store
 ]
 
 class KernelError(Exception):
@@ -85,7 +85,7 @@ class SpaceInfo:
 class Kernel:
     @staticmethod
     def create(path: str | PathLike[str]) -> None:
-        """Make an empty store: a directory with `blocks`, `catalog` and `lock`.
+        """Make an empty store: a directory with `blocks`, `catalog` and `lock`; `open` adds `reserve`.
 
         An existing empty directory is taken; anything else there is `exists`.
         """
@@ -105,7 +105,10 @@ class Kernel:
         reclaimed only by `reclaim`.
         """
     def close(self) -> None:
-        """Flush, and let the store go. Work left for `reclaim` goes on at the next open."""
+        """Flush, and let the store go. Work left for `reclaim` goes on at the next open.
+
+        The store is let go in any case; `no-space` says that what was not flushed before is lost.
+        """
     def __enter__(self) -> Kernel: ...
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
@@ -124,7 +127,10 @@ class Kernel:
     def disk(self, version: int) -> Disk:
         """Open a version for I/O; a frozen one is read-only. Costs no file handle."""
     def flush(self) -> None:
-        """Return when all that was acknowledged before the call is durable."""
+        """Return when all that was acknowledged before the call is durable.
+
+        After `no-space` all of it waits for the next flush.
+        """
     def diff(
         self, old: int | None, new: int, *, offset: int = 0, length: int | None = None, limit: int = 4096
     ) -> tuple[list[tuple[int, int, bool]], int | None]:
@@ -175,7 +181,11 @@ class Transaction:
     def require(self, key: bytes, value: bytes | None) -> None:
         """Refuse the whole transaction (`conflict`) unless `key` then holds `value` (None: is absent)."""
     def commit(self) -> None:
-        """Apply all of it and return when it is durable."""
+        """Apply all of it and return when it is durable.
+
+        `no-space` means that nothing was applied, unless the message ends with "it is done, and becomes
+        durable when there is space again".
+        """
     def __enter__(self) -> Transaction: ...
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None

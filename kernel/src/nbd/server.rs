@@ -79,7 +79,17 @@ pub struct ConnectionInfo {
 struct Connection {
     socket: Socket,
     info: ConnectionInfo,
-    agreed: bool,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It is being agreed on.
+    Shaking,
+    /// It has an export.
+    Agreed,
+    /// It had to make room while it was being agreed on.
+    CutOff,
 }
 
 enum Listener {
@@ -237,7 +247,7 @@ impl Server {
         self.listeners.lock().clear();
         connections = self.inner.connections.lock();
         for connection in connections.live.values() {
-            let how = if connection.agreed { Shutdown::Read } else { Shutdown::Both };
+            let how = if connection.state == State::Agreed { Shutdown::Read } else { Shutdown::Both };
             let _ = connection.socket.shutdown(how);
         }
         let deadline = Instant::now() + drain;
@@ -342,21 +352,18 @@ impl Inner {
         let info = ConnectionInfo { id, peer, label: String::new(), since: SystemTime::now(), tls: false };
         {
             let mut connections = self.connections.lock();
-            let shaking: Vec<&Connection> = connections.live.values().filter(|c| !c.agreed).collect();
-            let full = connections.live.len() >= self.limits.connections;
-            if shaking.len() >= HANDSHAKES || full {
+            // Those that were cut off only have to notice it.
+            let counted = connections.live.values().filter(|c| c.state != State::CutOff).count();
+            let shaking = || connections.live.values().filter(|c| c.state == State::Shaking);
+            if shaking().count() >= HANDSHAKES || counted >= self.limits.connections {
                 // Those that have not agreed on anything make room for those that may, the oldest first.
-                match shaking.first() {
-                    Some(oldest) => {
-                        let _ = oldest.socket.shutdown(Shutdown::Both);
-                    }
-                    None => return,
-                }
-                if full {
-                    return;
-                }
+                let oldest = shaking().next().map(|connection| connection.info.id);
+                let Some(oldest) = oldest.and_then(|id| connections.live.get_mut(&id)) else { return };
+                oldest.state = State::CutOff;
+                let _ = oldest.socket.shutdown(Shutdown::Both);
             }
-            connections.live.insert(id, Connection { socket: handle, info, agreed: false });
+            let connection = Connection { socket: handle, info, state: State::Shaking };
+            connections.live.insert(id, connection);
         }
         let (inner, encryption) = (self.clone(), encryption.clone());
         let serve = move || {
@@ -386,7 +393,7 @@ impl Inner {
         let draining = {
             let mut connections = self.connections.lock();
             if let Some(connection) = connections.live.get_mut(&id) {
-                connection.agreed = true;
+                connection.state = State::Agreed;
                 connection.info.label = agreed.export.label.clone();
                 connection.info.tls = matches!(agreed.stream, Stream::Tls(_));
             }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::SeqCst};
 
 use parking_lot::Mutex;
 
@@ -19,6 +19,8 @@ pub enum Call {
     Read,
     /// [`Storage::write_at`].
     Write,
+    /// [`Storage::allocate`].
+    Allocate,
     /// [`Storage::punch`].
     Punch,
     /// [`Storage::sync`].
@@ -36,6 +38,10 @@ pub struct FaultPlan {
     countdown: AtomicI64,
     length: AtomicI64,
     errno: AtomicI64,
+    /// Calls that never fail, though their turn has come.
+    spared: Mutex<Vec<Call>>,
+    /// Writes that begin before this offset do not fail either.
+    spared_before: AtomicU64,
     failed: Mutex<Vec<(usize, Call)>>,
 }
 
@@ -48,6 +54,8 @@ impl FaultPlan {
             countdown: AtomicI64::new(i64::MAX),
             length: AtomicI64::new(0),
             errno: AtomicI64::new(0),
+            spared: Mutex::new(Vec::new()),
+            spared_before: AtomicU64::new(0),
             failed: Mutex::new(Vec::new()),
         })
     }
@@ -58,6 +66,27 @@ impl FaultPlan {
         self.errno.store(errno.into(), SeqCst);
         self.length.store(bounded(length), SeqCst);
         self.countdown.store(bounded(after), SeqCst);
+    }
+
+    /// The same with a file system that is full: what takes no space does not fail.
+    pub fn fill(&self, after: u64, length: u64) {
+        *self.spared.lock() = vec![Call::Len, Call::Read, Call::Sync, Call::Allocated];
+        self.fail(after, length, 28);
+    }
+
+    /// The error that calls fail with, or failed with.
+    pub fn errno(&self) -> i32 {
+        self.errno.load(SeqCst) as i32
+    }
+
+    /// Let writes that begin before an offset succeed, as where a file has its space already.
+    pub fn spare_before(&self, offset: u64) {
+        self.spared_before.store(offset, SeqCst);
+    }
+
+    /// No more faults.
+    pub fn end(&self) {
+        self.fail(u64::MAX, 0, self.errno());
     }
 
     /// Calls made so far, failed ones included.
@@ -80,7 +109,7 @@ impl FaultPlan {
         if self.countdown.fetch_sub(1, SeqCst) > 0 {
             return Ok(());
         }
-        if self.length.fetch_sub(1, SeqCst) > 0 {
+        if !self.spared.lock().contains(&call) && self.length.fetch_sub(1, SeqCst) > 0 {
             self.failed.lock().push((file, call));
             let errno = self.errno.load(SeqCst);
             return Err(io::Error::from_raw_os_error(errno as i32));
@@ -127,11 +156,19 @@ impl Storage for FaultyStorage {
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        if let Err(error) = self.step(Call::Write) {
+        let spared = offset < self.plan.spared_before.load(SeqCst);
+        if let Err(error) = self.step(Call::Write)
+            && !spared
+        {
             self.inner.write_at(offset, &data[..data.len() / 2])?;
             return Err(error);
         }
         self.inner.write_at(offset, data)
+    }
+
+    fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.step(Call::Allocate)?;
+        self.inner.allocate(offset, len)
     }
 
     fn punch(&self, offset: u64, len: u64) -> io::Result<()> {

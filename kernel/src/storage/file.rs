@@ -58,6 +58,15 @@ impl Storage for FileStorage {
         self.file.write_all_at(data, offset)
     }
 
+    fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
+        loop {
+            match fallocate(&self.file, FallocateFlags::empty(), offset, len) {
+                Err(Errno::INTR) => {}
+                other => return other.map_err(io::Error::from),
+            }
+        }
+    }
+
     fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         loop {

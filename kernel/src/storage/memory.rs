@@ -92,6 +92,15 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
+    fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {
+        let mut state = self.state.write();
+        state.len = state.len.max(offset + len);
+        for (page, ..) in pieces(offset, len as usize) {
+            state.pages.entry(page).or_insert_with(|| Arc::new([0; PAGE as usize]));
+        }
+        Ok(())
+    }
+
     fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
         let mut state = self.state.write();
         let len = len.min(state.len.saturating_sub(offset));

@@ -31,8 +31,9 @@ pub use recording::{Fate, Recorder, RecordingStorage, Replay};
 /// - A read sees every write that returned before it began.
 /// - After a crash, everything that returned before the last successful `sync` *began* is there. Of all later
 ///   calls, each may have happened or not, in any order, and a write may have happened in part.
-/// - After an error from `write_at`, `set_len` or `punch` the bytes concerned are undefined; all others are
-///   untouched. After an error from `sync` nothing that came since the sync before may be relied on.
+/// - After an error from `write_at`, `set_len`, `allocate` or `punch` the bytes concerned are undefined; all others
+///   are untouched. After an error from `sync` nothing that came since the sync before may be relied on, not even
+///   after a later one that succeeds.
 pub trait Storage: Send + Sync + fmt::Debug + 'static {
     /// Length in bytes.
     fn len(&self) -> io::Result<u64>;
@@ -55,6 +56,11 @@ pub trait Storage: Send + Sync + fmt::Debug + 'static {
 
     /// Write all of `data` at `offset`; writing beyond the end extends, and what lies between is zero.
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()>;
+
+    /// Have a range take its space on the medium, whatever it holds; beyond the end it extends. Not all can.
+    fn allocate(&self, _offset: u64, _len: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Give the range's space back. Its bytes are unspecified until they are written again; the length stays.
     fn punch(&self, offset: u64, len: u64) -> io::Result<()>;

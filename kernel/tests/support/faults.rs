@@ -1,16 +1,14 @@
 //! A store whose calls fail by plan, and what it must hold afterwards.
 
-use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use cowshed_kernel::error::{Error, Kind, Result};
-use cowshed_kernel::ids::{BLOCK, BLOCK_SIZE, VersionId};
+use cowshed_kernel::ids::{BLOCK_SIZE, VersionId};
 use cowshed_kernel::kernel::{Kernel, Options};
 use cowshed_kernel::reclaim::Eager;
 use cowshed_kernel::rows::VersionState;
 use cowshed_kernel::storage::{
-    Fate, FaultPlan, FaultyStorage, MemoryStorage, Recorder, RecordingStorage, Storage,
+    Call, Fate, FaultPlan, FaultyStorage, MemoryStorage, Recorder, RecordingStorage, Storage,
 };
 use cowshed_kernel::transaction::Op;
 
@@ -25,7 +23,13 @@ pub struct Run {
     recorder: Recorder,
     files: [Arc<RecordingStorage>; 2],
     options: Options,
-    expected: Kind,
+    /// After so many errors the faults are over, and the script goes on.
+    pub patience: usize,
+    /// Behind so many steps that succeeded after a fault a crash is tried.
+    pub crash_after: usize,
+    went_on: usize,
+    /// Errors that the script met.
+    pub errors: usize,
     kernel: Option<Kernel>,
     /// What a commit that was acknowledged holds.
     durable: Oracle,
@@ -36,14 +40,16 @@ pub struct Run {
     /// Why no more steps are done.
     pub stopped: Option<Error>,
     next_byte: u64,
+    /// Transactions that were applied, and for which there was no space then.
+    pub applied: usize,
 }
 
 /// What of a store's versions a commit changes as a whole.
 type Structure = Vec<(u64, VersionState, u64, u64)>;
 
 impl Run {
-    /// An empty store, to be opened by the script. Faults have `errno`, and must be told as `expected`.
-    pub fn new(cache_bytes: u64, expected: Kind) -> Run {
+    /// An empty store, to be opened by the script.
+    pub fn new(cache_bytes: u64) -> Run {
         let Files { blocks, catalog } = Files::create();
         let recorder = Recorder::new();
         Run {
@@ -51,28 +57,48 @@ impl Run {
             files: [blocks, catalog].map(|base| Arc::new(recorder.file(base.copy()))),
             recorder,
             options: quiet(cache_bytes),
-            expected,
+            patience: usize::MAX,
+            crash_after: usize::MAX,
+            went_on: 0,
+            errors: 0,
             kernel: None,
             durable: Oracle::default(),
             now: Oracle::default(),
             next: Oracle::default(),
             stopped: None,
             next_byte: 0,
+            applied: 0,
         }
     }
 
     fn attempt<T>(&mut self, act: impl Fn(&Run) -> Result<T>) -> Option<T> {
-        for _ in 0..3 {
+        let mut tries = 3;
+        while tries > 0 {
             if self.stopped.is_some() {
                 return None;
             }
             match act(self) {
-                Ok(done) => return Some(done),
+                Ok(done) => {
+                    self.went_on += usize::from(!self.plan.failed().is_empty());
+                    if self.went_on == self.crash_after {
+                        self.examine_left();
+                    }
+                    return Some(done);
+                }
                 Err(error) => {
                     self.expect(&error);
+                    self.errors += 1;
+                    if error.kind == Kind::NoSpace {
+                        self.look();
+                    }
+                    if self.errors == self.patience {
+                        self.examine_left();
+                        self.plan.end();
+                    }
                     if error.kind == Kind::Failed {
                         self.stopped = Some(error);
                     }
+                    tries -= usize::from(self.errors >= self.patience || self.patience == usize::MAX);
                 }
             }
         }
@@ -80,12 +106,48 @@ impl Run {
         None
     }
 
-    /// The error is the fault's own, or says that one came before.
+    /// The error is the fault's own, or says that one came before. There is no want of space in a sync.
     fn expect(&self, error: &Error) {
         let failed = self.plan.failed();
-        assert!(!failed.is_empty(), "an error without a fault: {error}");
-        let right = error.kind == self.expected || error.kind == Kind::Failed;
+        let io = self.plan.errno() != 28 || failed.iter().any(|(_, call)| *call == Call::Sync);
+        let right = match error.kind {
+            Kind::NoSpace => self.plan.errno() == 28 && !failed.is_empty(),
+            Kind::Io | Kind::Failed => io && !failed.is_empty(),
+            _ => false,
+        };
         assert!(right, "{:?} after {failed:?}: {error}", error.kind);
+    }
+
+    /// While there is no space, everything can be read, as it was or is to be.
+    fn look(&self) {
+        let Some(kernel) = &self.kernel else { return };
+        for (id, ..) in self.structure(kernel) {
+            let disk = kernel.open(VersionId(id));
+            let mut bytes = vec![0xee; disk.size() as usize];
+            disk.read(0, &mut bytes).expect("reading needs no space");
+            let contents = [&self.now, &self.next].into_iter().filter_map(|state| state.versions.get(&id));
+            let contents = contents.map(|version| {
+                let mut content = vec![0; bytes.len()];
+                let len = content.len().min(version.size as usize);
+                version.read(0, &mut content[..len]);
+                content
+            });
+            let contents: Vec<Vec<u8>> = contents.collect();
+            let known = |i: usize| contents.iter().any(|content| content[i] == bytes[i]);
+            assert!((0..bytes.len()).all(known), "version {id} reads wrongly while there is no space");
+        }
+        let keys = kernel.core().scan(b"", None, 1000).expect("reading needs no space");
+        let like = |state: &&Oracle| state.keys.clone().into_iter().eq(keys.iter().cloned());
+        assert!([&self.now, &self.next].iter().any(like), "the keys are wrong while there is no space");
+    }
+
+    /// Whether the store has what this state has, the contents of disks aside.
+    fn is_like(&self, state: &Oracle) -> bool {
+        let kernel = self.kernel();
+        let keys = kernel.core().scan(b"", None, 1000).expect("reading needs no space");
+        let visible = state.versions.iter().filter(|(_, version)| version.visible());
+        let rows = visible.map(|(id, v)| (*id, v.state, v.size, v.blocks.len() as u64));
+        rows.eq(self.structure(kernel)) && state.keys.clone().into_iter().eq(keys)
     }
 
     fn kernel(&self) -> &Kernel {
@@ -109,6 +171,7 @@ impl Run {
             // A store that stopped closes without a word.
             Ok(()) if self.stopped.is_some() => {}
             Ok(()) => self.durable = self.now.clone(),
+            // What was not flushed may be lost.
             Err(error) => {
                 self.expect(&error);
                 self.stopped.get_or_insert(error);
@@ -130,9 +193,29 @@ impl Run {
         }
         self.next = self.now.clone();
         self.next.transact(ops).expect("the script is possible");
-        if self.attempt(|run| run.kernel().core().transact(ops)).is_some() {
+        let done = self.attempt(|run| match run.kernel().core().transact(ops) {
+            // It was applied all the same, and waits for a flush.
+            Err(error) if error.message.contains("it is done") => {
+                assert!(run.is_like(&run.next), "it says that it is done: {error}");
+                Ok(Some(error))
+            }
+            Err(error) => {
+                let kept = error.kind != Kind::NoSpace || run.is_like(&run.now);
+                assert!(kept, "it was refused, and something changed: {error}");
+                Err(error)
+            }
+            Ok(()) => Ok(None),
+        });
+        if let Some(waits) = done {
             self.now = self.next.clone();
-            self.durable = self.next.clone();
+            match waits {
+                Some(error) => {
+                    self.expect(&error);
+                    self.applied += 1;
+                    self.flush();
+                }
+                None => self.durable = self.next.clone(),
+            }
         }
     }
 
@@ -221,7 +304,7 @@ impl Run {
         assert!(findings.is_none_or(|found| found.is_empty() || !faultless), "check finds something");
     }
 
-    /// What the files hold: all that was done, and what crashes at the end might leave.
+    /// What the files hold now: all that was done, and what crashes might leave.
     fn left(&self) -> Vec<Vec<MemoryStorage>> {
         let mut replay = self.recorder.replay();
         replay.advance(self.recorder.len());
@@ -237,13 +320,18 @@ impl Run {
         ]
     }
 
-    /// End the process, and open what it left, without faults: nothing that was made durable is lost.
+    /// End the process, and see what it left.
     pub fn end(mut self) {
         if let Some(kernel) = self.kernel.take()
             && let Err(error) = kernel.close()
         {
             self.expect(&error);
         }
+        self.examine_left();
+    }
+
+    /// Open what a crash might leave, without faults: nothing that was made durable is lost.
+    fn examine_left(&self) {
         for mut files in self.left() {
             let catalog = Arc::new(files.pop().expect("two files"));
             let files = Files { blocks: Arc::new(files.pop().expect("two files")), catalog };
@@ -307,64 +395,5 @@ impl Run {
                 assert!((0..len).all(known), "version {id} holds at {offset} what was never written there");
             }
         }
-    }
-}
-
-/// A file that must not take more than so many bytes.
-#[derive(Debug)]
-pub struct FullStorage {
-    inner: Arc<MemoryStorage>,
-    limit: AtomicU64,
-}
-
-impl FullStorage {
-    /// No limit yet.
-    pub fn new(inner: Arc<MemoryStorage>) -> FullStorage {
-        FullStorage { inner, limit: AtomicU64::new(u64::MAX) }
-    }
-
-    /// From now on `bytes`, or what it takes already.
-    pub fn limit(&self, bytes: u64) {
-        let taken = self.inner.allocated().expect("memory does not fail");
-        self.limit.store(bytes.max(taken), SeqCst);
-    }
-}
-
-impl Storage for FullStorage {
-    fn len(&self) -> io::Result<u64> {
-        self.inner.len()
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.inner.set_len(len)
-    }
-
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        self.inner.read_at(offset, buf)
-    }
-
-    /// Beyond the limit it writes what it can, as a file system does.
-    fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        for (i, piece) in data.chunks(BLOCK).enumerate() {
-            let at = offset + (i * BLOCK) as u64;
-            self.inner.write_at(at, piece)?;
-            if self.inner.allocated()? > self.limit.load(SeqCst) {
-                self.inner.punch(at, piece.len() as u64)?;
-                return Err(io::ErrorKind::StorageFull.into());
-            }
-        }
-        Ok(())
-    }
-
-    fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
-        self.inner.punch(offset, len)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.inner.sync()
-    }
-
-    fn allocated(&self) -> io::Result<u64> {
-        self.inner.allocated()
     }
 }

@@ -5,6 +5,7 @@ pub mod arena;
 pub mod compare;
 pub mod faults;
 pub mod fixture;
+pub mod full;
 pub mod gate;
 pub mod history;
 pub mod oracle;
