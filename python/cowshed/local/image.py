@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from cowshed._kernel import Disk, KernelError
 from cowshed.errors import Closed, InvalidArgument, ReadOnly
 from cowshed.local import images
-from cowshed.local.boundary import kernel_errors, translated
+from cowshed.local.boundary import kernel_errors
 from cowshed.local.catalog import Catalog
 from cowshed.local.clients import Client, Fence, Openings, cookie
+from cowshed.refusals import translated
 from cowshed.store.interface import Image
 from cowshed.store.records import Extent, Locker
 from cowshed.store.spec import ImageSpec, SnapSpec
