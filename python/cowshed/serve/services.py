@@ -40,6 +40,7 @@ class Services:
         handles: Handles | None = None,
     ) -> None:
         self.store = store
+        self._run = os.urandom(8).hex()
         self.nbd = nbd
         self.events = events or Events()
         self.handles = handles or Handles()
@@ -57,7 +58,7 @@ class Services:
 
     def info(self) -> DaemonInfo:
         """Who answers."""
-        return DaemonInfo(PROTOCOL, __version__, self.store.target, os.getpid(), self.nbd())
+        return DaemonInfo(PROTOCOL, __version__, self.store.target, os.getpid(), self._run, self.nbd())
 
     def stop(self, seconds: float) -> bool:
         """Before the listeners go: end event streams, cancel tasks and wait for them, end handles.

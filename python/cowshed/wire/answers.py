@@ -19,6 +19,8 @@ class DaemonInfo:
     target: str
     """The store's directory, on the daemon's machine."""
     pid: int
+    run: str
+    """Another one with each start: what this one was asked with an `Idempotency-Key`, no other knows."""
     nbd: tuple[str, ...]
     """`unix:PATH` and `tcp:HOST:PORT`, those that there are."""
 

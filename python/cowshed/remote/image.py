@@ -1,0 +1,221 @@
+"""`RemoteImage`: an open image of a store that a daemon serves. Its bytes go by NBD, all else by HTTP."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from cowshed._kernel import KernelError, NbdClient
+from cowshed.errors import Closed, CowshedError, InvalidArgument, IOFailure, ReadOnly
+from cowshed.refusals import translated
+from cowshed.remote.handle import Handle
+from cowshed.store.image import Image
+from cowshed.store.records import Extent, Locker
+from cowshed.store.spec import ImageSpec, SnapSpec
+from cowshed.wire.answers import DiffPage
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer  # collections.abc has it from Python 3.12 on
+
+
+class RemoteImage(Image):
+    """Large reads and writes are cut and sent ahead by the NBD client, which takes any thread."""
+
+    __slots__ = ("_data", "_handle", "_lock", "_read_only", "_size", "_spec", "_written")
+
+    def __init__(self, handle: Handle) -> None:
+        self._handle = handle
+        self._spec = handle.spec
+        self._read_only = handle.read_only
+        self._written = False
+        self._lock = threading.Lock()
+        self._size = 0
+        """As far as is known here; another client may have changed it."""
+        self._data: NbdClient | None = None
+        try:
+            self._connect()
+        except BaseException:
+            with suppress(CowshedError):
+                handle.close()
+            raise
+
+    def _connect(self) -> NbdClient:
+        """A connection that knows the size of now. What is under way on an older one is left to end."""
+        data = self._handle.connect()
+        self._size = data.size
+        self._data = data
+        return data
+
+    def _open_data(self) -> NbdClient:
+        data = self._data
+        if data is None:
+            raise Closed(f"{str(self._spec)!r} was closed")
+        return data
+
+    def _reaching(self, offset: int, length: int) -> NbdClient:
+        """The connection, for a range within the disk. Raises InvalidArgument for any other."""
+        data = self._open_data()
+        if offset + length <= self._size:
+            return data
+        with self._lock:
+            data = self._open_data()
+            if offset + length > self._size and self._handle.size() > self._size:
+                data = self._connect()
+            if offset + length <= self._size:
+                return data
+        raise InvalidArgument(f"{length} bytes at {offset} do not lie within the disk of {self._size} bytes")
+
+    def _writable(self, offset: int, length: int) -> NbdClient:
+        if self._read_only:
+            self._open_data()
+            raise ReadOnly(
+                f"{str(self._spec)!r} is open read-only",
+                hint="a snapshot cannot be written; clone it" if isinstance(self._spec, SnapSpec) else None,
+            )
+        data = self._reaching(offset, length)
+        self._written = True
+        return data
+
+    def _refused(self, error: KernelError, end: int = 0) -> CowshedError:
+        """The error for a request that reached up to `end`."""
+        if error.kind == "no-space" and end > self._handle.size():
+            # So NBD says that it is beyond the end: another client has made the image smaller.
+            return InvalidArgument(str(error))
+        if error.kind == "read-only" and not self._read_only:
+            return ReadOnly(
+                f"{str(self._spec)!r} cannot be written: another who has it open holds the exclusive lock",
+                hint="wait until it is let go",
+            )
+        if error.kind == "io":
+            return IOFailure(
+                str(error),
+                hint="if the daemon was started anew, open the image again; else its log says more",
+            )
+        return translated(error)
+
+    @property
+    def spec(self) -> ImageSpec | SnapSpec:
+        return self._spec
+
+    @property
+    def size(self) -> int:
+        self._open_data()
+        return self._handle.size()
+
+    @property
+    def read_only(self) -> bool:
+        return self._read_only
+
+    def close(self) -> None:
+        with self._lock:
+            data, self._data = self._data, None
+        if data is None:
+            return
+        failure: CowshedError | None = None
+        try:
+            if self._written:
+                data.flush()
+        except KernelError as error:
+            if error.kind != "stale":  # a removed image has nothing left to keep
+                failure = self._refused(error)
+        try:
+            self._handle.close(written=self._written)
+        except CowshedError as error:
+            if self._written:
+                failure = failure or error
+        data.close()
+        if failure:
+            raise failure
+
+    def read(self, offset: int, length: int) -> bytes:
+        try:
+            return self._reaching(offset, length).read(offset, length)
+        except KernelError as error:
+            raise self._refused(error) from None
+
+    def read_into(self, offset: int, buffer: Buffer) -> None:
+        try:
+            self._reaching(offset, memoryview(buffer).nbytes).read_into(offset, buffer)
+        except KernelError as error:
+            raise self._refused(error) from None
+
+    def write(self, offset: int, data: Buffer) -> None:
+        length = memoryview(data).nbytes
+        try:
+            self._writable(offset, length).write(offset, data)
+        except KernelError as error:
+            raise self._refused(error, offset + length) from None
+
+    def discard(self, offset: int, length: int) -> None:
+        try:
+            self._writable(offset, length).discard(offset, length)
+        except KernelError as error:
+            raise self._refused(error, offset + length) from None
+
+    def write_zeroes(self, offset: int, length: int) -> None:
+        try:
+            self._writable(offset, length).write_zeroes(offset, length)
+        except KernelError as error:
+            raise self._refused(error, offset + length) from None
+
+    def flush(self) -> None:
+        try:
+            self._open_data().flush()
+        except KernelError as error:
+            raise self._refused(error) from None
+
+    @property
+    def is_lock_owner(self) -> bool:
+        self._open_data()
+        if self._read_only:
+            return False
+        try:
+            return self._handle.lock().mine
+        except InvalidArgument:
+            return False  # an image without the feature has no owner
+
+    def lock_acquire(self) -> None:
+        self._lockable().acquire()
+
+    def lock_release(self) -> None:
+        self._lockable().release()
+
+    def lock_owner(self) -> Locker | None:
+        return self._lockable().lock().owner
+
+    def lock_break(self, cookie: str) -> None:
+        self._lockable().break_owner(cookie)
+
+    def _lockable(self) -> Handle:
+        self._open_data()
+        if self._read_only:
+            raise ReadOnly(f"{str(self._spec)!r} is open read-only, and has no exclusive lock")
+        return self._handle
+
+    def diff(
+        self, from_snapshot: str | None = None, *, offset: int = 0, length: int | None = None
+    ) -> Iterator[Extent]:
+        self._open_data()
+        # The first piece is asked for now: it tells what is wrong with the question.
+        page = self._handle.diff(from_snapshot, offset, length)
+        return self._merged(page, from_snapshot, None if length is None else offset + length)
+
+    def _merged(self, page: DiffPage, from_snapshot: str | None, end: int | None) -> Iterator[Extent]:
+        """All pieces, with extents that meet at their borders made one."""
+        last: Extent | None = None
+        while True:
+            for extent in page.extents:
+                if last and last.end == extent.offset and last.exists == extent.exists:
+                    last = Extent(last.offset, last.length + extent.length, extent.exists)
+                    continue
+                if last:
+                    yield last
+                last = extent
+            if page.next is None:
+                break
+            self._open_data()
+            page = self._handle.diff(from_snapshot, page.next, None if end is None else end - page.next)
+        if last:
+            yield last
