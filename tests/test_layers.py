@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "python" / "cowshed"
 LAYERS: list[set[str]] = [
     {"errors"},
     {"_kernel"},
+    {"refusals"},
     {"formats"},
     {"store"},
     {"wire"},
@@ -29,7 +30,7 @@ LAYERS: list[set[str]] = [
 FACADE = {"": {"errors", "opening", "store"}}
 # Versions and the catalogue are the local engine's alone; `opening` starts it. The daemon and its clients
 # use the kernel's NBD server and client, and FUSE.
-KERNEL_USERS = {"local", "opening", "remote", "serve", "attach"}
+KERNEL_USERS = {"local", "opening", "refusals", "remote", "serve", "attach"}
 
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 
@@ -83,7 +84,7 @@ def violations(package: Path) -> list[str]:
             elif LEVEL[target] >= LEVEL[room]:
                 found.append(f"{module}:{line} imports {name}, which is not below it")
             elif target == "_kernel" and room not in KERNEL_USERS:
-                found.append(f"{module}:{line} imports {name}, which is the local engine's alone")
+                found.append(f"{module}:{line} imports {name}, which is the engines' alone")
     return found
 
 
@@ -99,7 +100,7 @@ def test_imports_point_downwards() -> None:
         ("store/x.py", "from ..local import store", "cowshed.store.x:1 imports cowshed.local"),
         ("store/x.py", "from cowshed import local", "cowshed.store.x:1 imports cowshed.local"),
         ("local/x.py", "from cowshed.remote import x", "cowshed.local.x:1 imports cowshed.remote"),
-        ("cli/x.py", "from cowshed._kernel import Kernel", "the local engine's alone"),
+        ("cli/x.py", "from cowshed._kernel import Kernel", "the engines' alone"),
         ("helpers.py", "", "cowshed.helpers: in no known layer"),
         ("store/x.py", "import cowshed.helpers", "no known layer"),
         ("__init__.py", "from cowshed.cli import main", "cowshed:1 imports cowshed.cli"),

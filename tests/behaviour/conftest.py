@@ -16,11 +16,13 @@ from cowshed.store import Store
 
 
 @pytest.fixture(params=list(ENGINES))
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
-    made = ENGINES[request.param]
-    if made.missing:
-        pytest.skip(made.missing)
-    return made(tmp_path)
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    kind = ENGINES[request.param]
+    if kind.missing:
+        pytest.skip(kind.missing)
+    made = kind(tmp_path)
+    yield made
+    made.stop()
 
 
 @pytest.fixture

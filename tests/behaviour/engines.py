@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cowshed
 from cowshed.local import LocalStore
+from cowshed.remote import RemoteStore
 from cowshed.store import Store
 from model.kernel_module import REAL
 from model.naive_kernel import NaiveKernel
@@ -23,6 +24,9 @@ class Engine(ABC):
 
     @abstractmethod
     def open(self) -> Store: ...
+
+    def stop(self) -> None:  # noqa: B027
+        """Let go what the engine keeps running between openings."""
 
 
 class Local(Engine):
@@ -41,7 +45,28 @@ class LocalOnNaiveKernel(Engine):
         return LocalStore(NaiveKernel.open(str(self.path)), str(self.path))  # type: ignore[arg-type]
 
 
+class Remote(Engine):
+    """Through a daemon, which lives as long as the test."""
+
+    missing = None if REAL else "cowshed._kernel is not built"
+
+    def __init__(self, room: Path) -> None:
+        from remote.daemon import ServedStore  # needs the compiled kernel
+
+        super().__init__(room)
+        self._daemon = ServedStore(self.path)
+
+    def open(self) -> Store:
+        store = cowshed.open(self.path)
+        assert isinstance(store, RemoteStore)
+        return store
+
+    def stop(self) -> None:
+        self._daemon.stop()
+
+
 ENGINES: dict[str, type[Engine]] = {
     "local": Local,
     "naive": LocalOnNaiveKernel,
+    "remote": Remote,
 }

@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,11 +87,29 @@ def anywhere(tmp_path: Path) -> Program:
     return Program(tmp_path / "missing")
 
 
+SERVED_TOO = ("cli.test_flows", "cli.test_nouns", "cli.test_streams")
+"""The modules whose tests run twice: on a store that is opened directly, and on one that a daemon serves."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "served" in metafunc.fixturenames and metafunc.module.__name__ in SERVED_TOO:
+        metafunc.parametrize("served", [False, True], ids=["directly", "served"], indirect=True)
+
+
 @pytest.fixture
-def cowshed(tmp_path: Path) -> Program:
+def served(request: pytest.FixtureRequest) -> bool:
+    """Whether the program's store is served by a daemon."""
+    return getattr(request, "param", False)
+
+
+@pytest.fixture
+def cowshed(tmp_path: Path, served: bool) -> Iterator[Program]:
     """The program, with an empty store."""
     if not REAL:
         pytest.skip("cowshed._kernel is not built: the program cannot open a store")
     program = Program(tmp_path / "store")
     program("init")
-    return program
+    from remote.daemon import ServedStore  # needs the compiled kernel
+
+    with ServedStore(program.store) if served else nullcontext():
+        yield program

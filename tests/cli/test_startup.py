@@ -65,3 +65,26 @@ def test_quick_verbs_stay_light(cowshed: Program, words: str) -> None:
     assert modules & HEAVY == set()
     verbs = {name for name in modules if name.startswith("cowshed.cli.verbs.")}
     assert len(verbs) == 1
+
+
+NOT_OVER_A_DAEMON = (HEAVY - {"socket", "ssl", "hashlib"}) | {
+    "fastapi",
+    "pydantic",
+    "starlette",
+    "uvicorn",
+    "httpx",
+    "cowshed._kernel",
+    "cowshed.local",
+    "cowshed.remote.image",
+    "cowshed.serve",
+}
+"""What a verb that asks a daemon has no use for; http.client itself loads the three that are left out."""
+
+
+@pytest.mark.parametrize("served", [True], indirect=True)
+@pytest.mark.parametrize("words", ["ls", "info disk", "snap create disk@a"])
+def test_quick_verbs_stay_light_over_a_daemon(cowshed: Program, words: str) -> None:
+    cowshed("create", "disk", "--size", "1G")
+    modules = loaded(cowshed, *words.split())
+    assert modules & NOT_OVER_A_DAEMON == set()
+    assert "cowshed.remote.store" in modules
