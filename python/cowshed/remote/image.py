@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class RemoteImage(Image):
     """Large reads and writes are cut and sent ahead by the NBD client, which takes any thread."""
 
-    __slots__ = ("_data", "_handle", "_lock", "_read_only", "_size", "_spec", "_written")
+    __slots__ = ("_data", "_handle", "_lock", "_read_only", "_spec", "_written")
 
     def __init__(self, handle: Handle) -> None:
         self._handle = handle
@@ -31,8 +31,6 @@ class RemoteImage(Image):
         self._read_only = handle.read_only
         self._written = False
         self._lock = threading.Lock()
-        self._size = 0
-        """As far as is known here; another client may have changed it."""
         self._data: NbdClient | None = None
         try:
             self._connect()
@@ -44,7 +42,6 @@ class RemoteImage(Image):
     def _connect(self) -> NbdClient:
         """A connection that knows the size of now. What is under way on an older one is left to end."""
         data = self._handle.connect()
-        self._size = data.size
         self._data = data
         return data
 
@@ -57,15 +54,17 @@ class RemoteImage(Image):
     def _reaching(self, offset: int, length: int) -> NbdClient:
         """The connection, for a range within the disk. Raises InvalidArgument for any other."""
         data = self._open_data()
-        if offset + length <= self._size:
+        # Against its own size, as another thread may be putting a newer one in its place.
+        if offset + length <= data.size:
             return data
         with self._lock:
             data = self._open_data()
-            if offset + length > self._size and self._handle.size() > self._size:
+            size = self._handle.size()
+            if data.size < offset + length <= size:
                 data = self._connect()
-            if offset + length <= self._size:
+            if offset + length <= data.size:
                 return data
-        raise InvalidArgument(f"{length} bytes at {offset} do not lie within the disk of {self._size} bytes")
+        raise InvalidArgument(f"{length} bytes at {offset} do not lie within the disk of {size} bytes")
 
     def _writable(self, offset: int, length: int) -> NbdClient:
         if self._read_only:
