@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -32,7 +32,7 @@ class ByName:
         from cowshed.errors import NotFound
 
         try:
-            image = cast("LocalImage", self.store.open(name))
+            image = self.store.open(name)
         except NotFound as error:
             raise LookupError(str(error)) from None
         export = NbdExport(image._version, read_only=image.read_only, label=name)
