@@ -10,18 +10,18 @@ from pathlib import Path
 import pytest
 
 from model.kernel_module import REAL
-from nbd.certificates import Certificates, certificates
+from nbd.identities import Identities, identities
 from nbd.serving import Served, Way
 from nbd.serving import served as serving
 
 
 @pytest.fixture(scope="session")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return certificates(tmp_path_factory.mktemp("certificates"))
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Identities:
+    return identities(tmp_path_factory.mktemp("identities"))
 
 
 @pytest.fixture
-def served(tmp_path: Path, keys: Certificates) -> Iterator[Served]:
+def served(tmp_path: Path, keys: Identities) -> Iterator[Served]:
     if not REAL:
         pytest.skip("cowshed._kernel is not built")
     with serving(tmp_path / "store", tmp_path / "socket", keys) as here:

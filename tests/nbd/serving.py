@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nbd.certificates import Certificates
+from nbd.identities import Identities
 
 if TYPE_CHECKING:
     from cowshed._kernel import Kernel, NbdExport, NbdServer
@@ -133,7 +133,7 @@ class Served:
 
 
 @contextmanager
-def served(store: Path, socket: Path, keys: Certificates | None = None) -> Iterator[Served]:
+def served(store: Path, socket: Path, keys: Identities | None = None) -> Iterator[Served]:
     """A new store, served until the end; then it must be sound, and no one must have broken the protocol."""
     from cowshed._kernel import Kernel, NbdServer, ServerTls
 
