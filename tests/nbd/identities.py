@@ -11,9 +11,9 @@ from nbd.certificates import Authority
 
 @dataclass(frozen=True)
 class Identities:
-    """Clients are directories as libnbd and qemu expect them: `ca-cert.pem`, `client-cert.pem`, `client-key.pem`.
+    """Clients are directories as libnbd and qemu expect them, and trust the server's authority.
 
-    All of them trust the server's authority.
+    They hold `ca-cert.pem`, `client-cert.pem` and `client-key.pem`.
     """
 
     authority: Path

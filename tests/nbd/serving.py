@@ -21,6 +21,8 @@ class Names:
     """What is served, as the server asks for it. A snapshot of `disk` is `disk@snap`."""
 
     versions: dict[str, int] = field(default_factory=dict)
+    read_only: set[str] = field(default_factory=set)
+    """Disks that are not to be written over NBD, though they could be."""
     faults: list[str] = field(default_factory=list)
     """How clients broke the protocol."""
     opened: int = 0
@@ -33,9 +35,8 @@ class Names:
             raise LookupError(f"there is no export '{name}'")
         self.opened += 1
         disk, _, snapshot = name.partition("@")
-        return NbdExport(
-            self.versions[name], read_only=bool(snapshot), label=disk, description=f"this is {name}"
-        )
+        read_only = bool(snapshot) or name in self.read_only
+        return NbdExport(self.versions[name], read_only=read_only, label=disk, description=f"this is {name}")
 
     def close(self, export: NbdExport, fault: str | None) -> None:
         self.closed += 1

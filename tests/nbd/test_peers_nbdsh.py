@@ -61,6 +61,29 @@ def test_snapshots_are_read_only(served: Served, way: Way, structured: bool, rng
     assert said["digest"] == digest(content) == digest(served.content("pool/disk@s1"))
 
 
+def test_a_disk_may_be_read_only_too(served: Served, way: Way, structured: bool) -> None:
+    """Nothing but the export's own mark keeps it from being written."""
+    served.disk("pool/disk", 1 << 20, b"\x11" * (1 << 20))
+    served.names.read_only.add("pool/disk")
+    libnbd("read_only", uri=way.uri("pool/disk"), structured=structured)
+    assert served.content("pool/disk") == b"\x11" * (1 << 20)
+
+
+def test_more_extents_than_one_answer_holds(served: Served, way: Way) -> None:
+    """Every other block, twenty thousand of them: none is missing where an answer ends."""
+    served.disk("pool/disk", 40_000 * BLOCK)
+    served.snapshot("pool/disk@s1")
+    disk = served.kernel.disk(served.names.versions["pool/disk"])
+    for block in range(0, 40_000, 2):
+        disk.write(block * BLOCK, b"\x11" * BLOCK)
+    names = ["base:allocation", "cowshed:diff:s1"]
+    found = libnbd("contexts", uri=way.uri("pool/disk"), structured=True, contexts=names)["extents"]
+    for name, even, odd in (("base:allocation", 0, 3), ("cowshed:diff:s1", 1, 0)):
+        assert joined(found[name]) == [(b * BLOCK, BLOCK, odd if b % 2 else even) for b in range(40_000)], (
+            name
+        )
+
+
 def test_contexts(served: Served, way: Way, rng: random.Random) -> None:
     states = [bytearray(1000 * BLOCK)]
     served.disk("pool/disk", 1000 * BLOCK)
