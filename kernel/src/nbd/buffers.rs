@@ -4,7 +4,9 @@ use std::io;
 
 use super::stream::Stream;
 
-/// What is read from a socket at a time, at most. Buffers are made of untouched memory, which takes none.
+/// What buffers have at first: connections that are idle are to take little memory.
+const SMALL: usize = 8 << 10;
+/// What is read from a socket at a time, at most.
 const INPUT: usize = 256 << 10;
 /// What is gathered before it is written: the largest piece of a read, and headers.
 const OUTPUT: usize = 320 << 10;
@@ -19,7 +21,7 @@ pub struct Input {
 impl Input {
     /// Nothing yet.
     pub fn new() -> Input {
-        Input { bytes: vec![0; INPUT], start: 0, end: 0 }
+        Input { bytes: vec![0; SMALL], start: 0, end: 0 }
     }
 
     /// What is there.
@@ -42,6 +44,9 @@ impl Input {
             self.bytes.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
+        if self.end == self.bytes.len() {
+            self.bytes.resize((self.bytes.len() * 4).min(INPUT), 0);
+        }
         let n = stream.read(&mut self.bytes[self.end..])?;
         self.end += n;
         Ok(n)
@@ -57,7 +62,7 @@ pub struct Output {
 impl Output {
     /// Nothing yet.
     pub fn new() -> Output {
-        Output { bytes: vec![0; OUTPUT], len: 0 }
+        Output { bytes: vec![0; SMALL], len: 0 }
     }
 
     /// Room for `n` bytes, no more than [`OUTPUT`]; what is gathered is written where it would be in the way.
@@ -65,7 +70,11 @@ impl Output {
         if self.len + n > OUTPUT {
             self.write(stream)?;
         }
-        Ok(&mut self.bytes[self.len..self.len + n])
+        let end = self.len + n;
+        if end > self.bytes.len() {
+            self.bytes.resize(end.next_power_of_two().min(OUTPUT), 0);
+        }
+        Ok(&mut self.bytes[self.len..end])
     }
 
     /// The first `n` bytes of the room are used now.

@@ -102,11 +102,17 @@ impl<'a> Session<'a> {
                 break end;
             }
         };
-        // What came before is answered all the same, where someone is there to hear it.
+        // What came before is done when the connection is over, and answered where someone is there to hear it.
+        let mut heard = true;
         while self.outstanding > 0 {
             let waited = poll(&mut [PollFd::new(&*self.outbox, PollFlags::IN)], None);
-            if waited.is_err_and(|e| e != rustix::io::Errno::INTR) || self.deliver().is_err() {
+            if waited.is_err_and(|e| e != rustix::io::Errno::INTR) {
                 break;
+            }
+            if heard {
+                heard = self.deliver().is_ok();
+            } else {
+                self.outstanding -= self.outbox.take().len();
             }
         }
         let _ = self.output.write(&self.agreed.stream);
@@ -518,8 +524,10 @@ impl<'a> Session<'a> {
 
     /// Answer what was done apart.
     fn deliver(&mut self) -> Step {
-        for Done { request, began, result } in self.outbox.take() {
-            self.outstanding -= 1;
+        let done = self.outbox.take();
+        // All of them, though a client that is gone may hear of none.
+        self.outstanding -= done.len();
+        for Done { request, began, result } in done {
             match result {
                 Err(error) => self.fail(&request, began, &error)?,
                 Ok(data) if data.is_empty() => self.succeed(&request, began)?,
