@@ -75,9 +75,9 @@ class Peers:
     # --- NBD
 
     def fio(self, uri: str, *options: str) -> float:
-        """Operations in a second, of fio's nbd engine until its `--runtime` is over. Raises Missing."""
-        fixed = ["--name=x", "--ioengine=nbd", f"--uri={uri}", "--time_based", "--group_reporting"]
-        fixed += ["--randrepeat=0", "--output-format=json", "--norandommap"]
+        """Operations in a second, of fio's nbd engine. Raises Missing."""
+        fixed = ["--name=x", "--ioengine=nbd", f"--uri={uri}", "--group_reporting"]
+        fixed += ["--randrepeat=0", "--output-format=json"]
         done = self._run([self.program("fio"), *fixed, *options])
         report = json.loads(done[done.index("{") :])["jobs"][0]
         return float(report["read"]["iops"] + report["write"]["iops"])

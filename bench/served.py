@@ -25,6 +25,10 @@ class Served:
     pid: int
     socket: Path
 
+    def of(self, image: str) -> Served:
+        """Another image of the same daemon."""
+        return Served(_uri(self.socket, f"rbd/{image}"), self.pid, self.socket)
+
 
 def _uri(socket: Path, export: str = "") -> str:
     return f"nbd+unix:///{export}?socket={quote(str(socket))}"
@@ -48,11 +52,8 @@ def _running(command: list[str], socket: Path) -> Iterator[int]:
 
 
 @contextmanager
-def cowshed_daemon(store: Path, image: str, *, already: Served | None = None) -> Iterator[Served]:
-    """`cowshed serve` for a store; or another of its images, where it runs already."""
-    if already is not None:
-        yield Served(_uri(already.socket, f"rbd/{image}"), already.pid, already.socket)
-        return
+def cowshed_daemon(store: Path, image: str) -> Iterator[Served]:
+    """`cowshed serve` for a store, and one of its images."""
     socket = store / "nbd.sock"
     command = [sys.executable, "-m", "cowshed", "--store", str(store), "serve", "--log-level", "warning"]
     with _running(command, socket) as pid:

@@ -53,7 +53,7 @@ class Sizes:
     transfer_rounds: int = 5
     # nbd
     fio_seconds: int = 2
-    fio_rounds: int = 7
+    fio_rounds: int = 5
     held_back: int = 200
     exports: int = 1_000
     busy_exports: int = 100
