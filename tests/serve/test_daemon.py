@@ -239,7 +239,7 @@ def test_settings_from_a_file(store: Path, tmp_path: Path) -> None:
 def test_a_bad_setting_is_told_in_words(store: Path, words: list[str], status: int, complaint: str) -> None:
     said = run(store, "serve", *words, status=status)
     assert complaint in said
-    assert in_store(store) == {"blocks", "catalog", "lock"}
+    assert in_store(store) == {"blocks", "catalog", "lock", "reserve"}
 
 
 @pytest.mark.parametrize("missing", ["fastapi", "uvicorn", "prometheus_client"])

@@ -200,7 +200,7 @@ def test_tls_files_that_do_not_fit(store: Path, authority: Authority) -> None:
     assert "cannot be used" in said
     said = run(store, "serve", "--nbd-listen", "127.0.0.1:0", *authority.words, status=22)
     assert "TLS" in said
-    assert {each.name for each in store.iterdir()} == {"blocks", "catalog", "lock"}
+    assert {each.name for each in store.iterdir()} == {"blocks", "catalog", "lock", "reserve"}
 
 
 def test_a_key_with_a_password_asks_no_one(store: Path, authority: Authority) -> None:
