@@ -1,6 +1,5 @@
 //! Clients that are gone while what they asked for is being done apart.
 
-#[allow(dead_code)]
 mod support_nbd;
 
 use std::io::{self, Read, Write};
