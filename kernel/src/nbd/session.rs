@@ -136,7 +136,8 @@ impl<'a> Session<'a> {
             return Err(End::Violation("a request without its magic number"));
         };
         self.input.consume(Request::header_len(extended));
-        if self.outstanding > 0 || !self.input.available().is_empty() {
+        let payload = if request.command == command::WRITE { request.length } else { 0 };
+        if self.outstanding > 0 || self.input.available().len() as u64 > payload {
             self.crowd = LONE;
         } else {
             self.crowd = self.crowd.saturating_sub(1);
