@@ -33,6 +33,8 @@ pub struct Terms<'a> {
     pub timeout: Duration,
     /// Who the client is, for people.
     pub peer: &'a str,
+    /// Called when an export is agreed on, before the client knows it; with whether the connection is encrypted.
+    pub agreed: &'a dyn Fn(&Export, bool),
 }
 
 /// How replies look.
@@ -328,6 +330,7 @@ impl Negotiation<'_> {
 
     /// The last words of the handshake.
     fn conclude(&self, export: Export, words: &[u8]) -> io::Result<Next> {
+        (self.terms.agreed)(&export, matches!(self.stream, Stream::Tls(_)));
         match self.send(words) {
             Ok(()) => Ok(Next::Agreed(export)),
             Err(error) => {

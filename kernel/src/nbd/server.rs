@@ -16,13 +16,13 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, fchmod};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 
-use super::exports::Exports;
+use super::exports::{Export, Exports};
 use super::negotiation::{Terms, negotiate};
 use super::outbox::Budget;
 use super::pool::Pool;
 use super::session::{End, Session, Shared};
 use super::statistics::Statistics;
-use super::stream::{Socket, Stream};
+use super::stream::Socket;
 use super::tls::ServerTls;
 use crate::error::{Error, Result};
 
@@ -381,24 +381,25 @@ impl Inner {
             Some(connection) => connection.info.peer.clone(),
             None => return,
         };
+        // From then on it is not cut off in favour of others.
+        let agreed = |export: &Export, tls: bool| {
+            if let Some(connection) = self.connections.lock().live.get_mut(&id) {
+                connection.state = State::Agreed;
+                connection.info.label = export.label.clone();
+                connection.info.tls = tls;
+            }
+        };
         let terms = Terms {
             exports: &*self.exports,
             tls: encryption.tls.as_ref(),
             tls_required: encryption.required,
             timeout: self.limits.handshake,
             peer: &peer,
+            agreed: &agreed,
         };
         // Whoever broke off the handshake knows why.
         let Ok(Some(agreed)) = negotiate(socket, &terms) else { return };
-        let draining = {
-            let mut connections = self.connections.lock();
-            if let Some(connection) = connections.live.get_mut(&id) {
-                connection.state = State::Agreed;
-                connection.info.label = agreed.export.label.clone();
-                connection.info.tls = matches!(agreed.stream, Stream::Tls(_));
-            }
-            connections.stopping
-        };
+        let draining = self.connections.lock().stopping;
         let mut fault = None;
         if !draining {
             let counts = self.statistics.of(&agreed.export.label);
