@@ -70,6 +70,8 @@ fn any_range_reads_as_what_was_written_last() {
     });
 }
 
+const IN_FLIGHT: usize = 32;
+
 #[test]
 fn many_requests_at_once_are_all_answered() {
     for (structured, extended) in KINDS {
@@ -77,14 +79,20 @@ fn many_requests_at_once_are_all_answered() {
         let mut chat = Chat::open(&serving.socket, "disk", structured, extended, &[]);
         let data: Vec<u8> = (0..64 * 4096).map(|i| (i / 4096 + 1) as u8).collect();
         assert_eq!(chat.write(0, &data), 0);
-        let sent: Vec<(u64, Option<u64>)> = (0..500)
-            .map(|i| match i % 7 {
-                0 => (chat.send(command::FLUSH, 0, 0, 0, &[]), None),
-                _ => (chat.send(command::READ, 0, (i % 64) * 4096, 4096, &[]), Some(i % 64)),
-            })
-            .collect();
-        let mut missing: std::collections::HashMap<u64, Option<u64>> = sent.into_iter().collect();
-        while !missing.is_empty() {
+        let mut blocks = (0..500).map(|i| (i % 7 != 0).then_some(i % 64));
+        let mut missing = std::collections::HashMap::new();
+        loop {
+            // No more than the sockets hold the replies of: this client does not read while it sends.
+            for block in blocks.by_ref().take(IN_FLIGHT - missing.len()) {
+                let cookie = match block {
+                    None => chat.send(command::FLUSH, 0, 0, 0, &[]),
+                    Some(block) => chat.send(command::READ, 0, block * 4096, 4096, &[]),
+                };
+                missing.insert(cookie, block);
+            }
+            if missing.is_empty() {
+                break;
+            }
             // In whatever order they come.
             let cookie = chat.next_cookie().unwrap();
             let block = missing.remove(&cookie).expect("a cookie that was sent and is not answered");

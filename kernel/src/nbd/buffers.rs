@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::stream::Stream;
+use super::stream::{Socket, Stream};
 
 /// What buffers have at first: connections that are idle are to take little memory.
 const SMALL: usize = 8 << 10;
@@ -40,6 +40,21 @@ impl Input {
 
     /// Read some more, waiting for them; how many, none at the end.
     pub fn fill(&mut self, stream: &Stream) -> io::Result<usize> {
+        self.make_room();
+        let n = stream.read(&mut self.bytes[self.end..])?;
+        self.end += n;
+        Ok(n)
+    }
+
+    /// The same with what a plain socket has now, if anything.
+    pub fn fill_at_once(&mut self, socket: &Socket) -> io::Result<Option<usize>> {
+        self.make_room();
+        let n = socket.read_at_once(&mut self.bytes[self.end..])?;
+        self.end += n.unwrap_or(0);
+        Ok(n)
+    }
+
+    fn make_room(&mut self) {
         if self.start > 0 {
             self.bytes.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
@@ -47,9 +62,6 @@ impl Input {
         if self.end == self.bytes.len() {
             self.bytes.resize((self.bytes.len() * 4).min(INPUT), 0);
         }
-        let n = stream.read(&mut self.bytes[self.end..])?;
-        self.end += n;
-        Ok(n)
     }
 }
 

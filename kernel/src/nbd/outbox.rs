@@ -62,31 +62,31 @@ impl AsFd for Outbox {
     }
 }
 
-/// Memory that all requests done apart may take together.
+/// What connections share and is not to be used up: bytes of memory for requests done apart, places to wait awake in.
 #[derive(Debug)]
 pub struct Budget(AtomicUsize);
 
 /// A part of it, until it is dropped.
 pub struct Granted {
     budget: Arc<Budget>,
-    bytes: usize,
+    part: usize,
 }
 
 impl Budget {
-    /// So many bytes.
-    pub fn new(bytes: usize) -> Budget {
-        Budget(AtomicUsize::new(bytes))
+    /// So much.
+    pub fn new(all: usize) -> Budget {
+        Budget(AtomicUsize::new(all))
     }
 
-    /// Take some, if they are left.
-    pub fn take(self: &Arc<Budget>, bytes: usize) -> Option<Granted> {
-        self.0.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(bytes)).ok()?;
-        Some(Granted { budget: self.clone(), bytes })
+    /// Take some, if it is left.
+    pub fn take(self: &Arc<Budget>, part: usize) -> Option<Granted> {
+        self.0.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(part)).ok()?;
+        Some(Granted { budget: self.clone(), part })
     }
 }
 
 impl Drop for Granted {
     fn drop(&mut self) {
-        self.budget.0.fetch_add(self.bytes, SeqCst);
+        self.budget.0.fetch_add(self.part, SeqCst);
     }
 }

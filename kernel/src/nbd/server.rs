@@ -18,8 +18,6 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, 
 
 use super::exports::{Export, Exports};
 use super::negotiation::{Terms, negotiate};
-use super::outbox::Budget;
-use super::pool::Pool;
 use super::session::{End, Session, Shared};
 use super::statistics::Statistics;
 use super::stream::Socket;
@@ -129,7 +127,7 @@ impl Server {
         let inner = Inner {
             exports,
             limits,
-            shared: Shared { pool: Arc::new(Pool::default()), budget: Arc::new(Budget::new(APART_BYTES)) },
+            shared: Shared::new(APART_BYTES),
             statistics: Statistics::default(),
             connections: Mutex::default(),
             gone: Condvar::new(),

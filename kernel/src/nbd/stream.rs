@@ -101,6 +101,16 @@ impl Socket {
         }
     }
 
+    /// Read what is there already: nothing (`None`), some bytes, or none at the end.
+    pub fn read_at_once(&self, buf: &mut [u8]) -> io::Result<Option<usize>> {
+        match rustix::net::recv(self, buf, rustix::net::RecvFlags::DONTWAIT) {
+            Ok((_, n)) => Ok(Some(n)),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(None),
+            Err(rustix::io::Errno::CONNRESET) => Ok(Some(0)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Write all bytes.
     pub fn write_all(&self, data: &[u8]) -> io::Result<()> {
         match self {
