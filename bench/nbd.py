@@ -246,9 +246,11 @@ def _snapshots(lab: Lab) -> list[Figure]:
             measure = _fio(lab, kind, "4k", 32, seconds=seconds)
 
             def alone(laps: Laps, measure: Fio = measure) -> None:
+                lab.settle()
                 laps.add("alone", 1 / measure(served))
 
             def with_snapshots(laps: Laps, measure: Fio = measure) -> None:
+                lab.settle()
                 with _each_second(store):
                     laps.add("with snapshots", 1 / measure(served))
                 store.purge_snapshots(IMAGE)

@@ -45,6 +45,11 @@ impl Commits {
     pub(crate) fn note_write(&self) {
         self.written.fetch_add(1, SeqCst);
     }
+
+    /// How many there were.
+    pub(crate) fn writes(&self) -> u64 {
+        self.written.load(SeqCst)
+    }
 }
 
 impl Core {

@@ -13,6 +13,7 @@ use crate::grace::Grace;
 use crate::ids::{BLOCK, BLOCK_SIZE, VersionId};
 use crate::live::Live;
 use crate::meta::Meta;
+use crate::pace::Pace;
 use crate::pages::Pages;
 use crate::reserve::Reserve;
 use crate::rows::{StateRow, VersionRow, VersionState, decode_header, encode_header};
@@ -37,6 +38,7 @@ pub struct Core {
     live: Mutex<HashMap<VersionId, Weak<Live>>>,
     /// One at a time takes trees apart and punches.
     pub(crate) reclaiming: Mutex<()>,
+    pub(crate) pace: Pace,
     /// Told when there is work for the background.
     pub(crate) work: (Mutex<bool>, Condvar),
     /// Dirty pages beyond this many bytes make a writer commit.
@@ -94,6 +96,7 @@ impl Core {
             closed: AtomicBool::new(false),
             live: Mutex::new(HashMap::new()),
             reclaiming: Mutex::new(()),
+            pace: Pace::default(),
             work: (Mutex::new(true), Condvar::new()),
             dirty_limit: (cache_bytes / 2).max(1 << 20),
             blocks,

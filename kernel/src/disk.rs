@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::core::Core;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, is_no_space};
 use crate::ids::{BLOCK, BLOCK_SIZE, BlockNo, Index, MAX_DISK_SIZE, VersionId};
 use crate::live::{Live, View};
 use crate::meta::Meta;
@@ -538,9 +538,13 @@ impl Core {
     }
 
     fn write_blocks(&self, offset: u64, data: &[u8]) -> Result<()> {
-        self.blocks
-            .write_at(offset, data)
-            .map_err(|e| Error::io(format_args!("writing block {}", offset / BLOCK_SIZE), &e))?;
+        if let Err(error) = self.blocks.write_at(offset, data) {
+            if is_no_space(&error) {
+                self.pace.note_full();
+                self.wake();
+            }
+            return Err(Error::io(format_args!("writing block {}", offset / BLOCK_SIZE), &error));
+        }
         self.commits.note_write();
         Ok(())
     }

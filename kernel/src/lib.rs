@@ -33,6 +33,7 @@ pub mod log;
 mod meta;
 pub mod nbd;
 mod overlay;
+mod pace;
 mod page;
 mod pages;
 #[cfg(feature = "python")]

@@ -4,6 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
 
 use crate::core::Core;
 use crate::error::{Error, Kind, Result};
@@ -37,6 +39,7 @@ pub enum Eager {
 impl Core {
     /// Do about `budget` pages' worth of work and make it durable; how much was done, 0 when nothing is left.
     pub fn reclaim(&self, budget: u64, eager: Eager) -> Result<u64> {
+        let _hurry = (eager == Eager::Now).then(|| self.pace.hurry());
         let _one = self.reclaiming.lock();
         let budget = budget.min(PAGES_PER_COMMIT);
         let mut done = 0;
@@ -82,6 +85,9 @@ impl Core {
         }
         if done == 0 && eager == Eager::Now && self.compact_catalog()? {
             done = 1;
+        }
+        if done == 0 {
+            self.pace.note_done();
         }
         Ok(done)
     }
@@ -264,7 +270,16 @@ impl Core {
             let end = self.blocks.len()?;
             let offset = start.offset();
             let len = (len * BLOCK as u64).min(end.saturating_sub(offset));
-            if len == 0 { Ok(()) } else { self.blocks.punch(offset, len) }
+            if len == 0 {
+                return Ok(());
+            }
+            let began = Instant::now();
+            self.blocks.punch(offset, len)?;
+            let rest = self.pace.rest(began.elapsed(), self.commits.writes());
+            if !rest.is_zero() && !self.reserve.is_short() && self.check_usable().is_ok() {
+                thread::sleep(rest);
+            }
+            Ok(())
         });
         // Whatever came of it, the blocks may be taken again.
         let mut meta = self.meta.lock();
