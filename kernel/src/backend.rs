@@ -248,8 +248,93 @@ impl Apart {
 
 #[cfg(test)]
 mod tests {
+    use redb::{Builder, Database, ReadableDatabase, TableDefinition};
+
     use super::*;
-    use crate::storage::MemoryStorage;
+    use crate::storage::{FaultPlan, FaultyStorage, MemoryStorage};
+
+    const TABLE: TableDefinition<u64, &[u8]> = TableDefinition::new("t");
+
+    fn open(storage: Arc<dyn Storage>) -> (Database, Backend) {
+        let backend = Backend::new(storage, Arc::new(Reserve::none())).unwrap();
+        let database = Builder::new().set_cache_size(1 << 20).create_with_backend(backend.clone()).unwrap();
+        (database, backend)
+    }
+
+    /// Have `rows` rows of a kind, and no others, by a commit like the catalogue's.
+    fn put(database: &Database, rows: u64, kind: u8) -> Result<(), redb::Error> {
+        let mut txn = database.begin_write()?;
+        txn.set_quick_repair(true);
+        {
+            let mut table = txn.open_table(TABLE)?;
+            table.retain(|_, _| false)?;
+            for row in 0..rows {
+                table.insert(row, [kind; 3000].as_slice())?;
+            }
+        }
+        Ok(txn.commit()?)
+    }
+
+    /// The number of rows and their kind.
+    fn found(database: &Database) -> (u64, u8) {
+        let table = database.begin_read().unwrap().open_table(TABLE).unwrap();
+        let rows: Vec<Vec<u8>> =
+            table.range::<u64>(..).unwrap().map(|row| row.unwrap().1.value().to_vec()).collect();
+        let kind = rows[0][0];
+        assert!(rows.iter().all(|row| *row == [kind; 3000]), "rows of two commits");
+        (rows.len() as u64, kind)
+    }
+
+    /// Space ends, for good or for one call, before a call of a commit that lets the file grow or shrink. What the
+    /// file has then is what was there before, or what was committed if that was said.
+    #[test]
+    fn the_file_of_a_detached_database_has_a_commit_or_the_one_before() {
+        for (before, after) in [(30, 400), (400, 30), (60, 60)] {
+            let first = Arc::new(MemoryStorage::new());
+            let (database, backend) = open(first.clone());
+            assert!(backend.commits(|| put(&database, 900, 1)).unwrap());
+            assert!(backend.commits(|| put(&database, before, 2)).unwrap());
+            drop(database);
+            let mut outcomes = [0; 2];
+            let plan = FaultPlan::new();
+            let (database, _) = open(Arc::new(FaultyStorage::new(Arc::new(first.copy()), plan.clone())));
+            let opened = plan.calls();
+            put(&database, after, 3).unwrap();
+            let all = plan.calls() - opened;
+            // The header is written last.
+            let some = (0..all).filter(|calls| calls % 29 == 0 || calls + 40 > all);
+            for calls in some {
+                for length in [u64::MAX, 1] {
+                    let file = Arc::new(first.copy());
+                    let plan = FaultPlan::new();
+                    let (database, backend) = open(Arc::new(FaultyStorage::new(file.clone(), plan.clone())));
+                    plan.fill(calls, length);
+                    let through = backend.commits(|| put(&database, after, 3)).unwrap();
+                    assert_eq!(found(&database), (after, 3), "what is read while detached");
+                    if !backend.is_detached() {
+                        assert!(through);
+                        continue;
+                    }
+                    plan.end();
+                    assert!(backend.is_whole().unwrap());
+                    // As a crash leaves it: the database is not closed.
+                    let (again, _) = open(Arc::new(file.copy()));
+                    let expected = if through { (after, 3) } else { (before, 2) };
+                    assert_eq!(
+                        found(&again),
+                        expected,
+                        "{before} to {after}, {length} failed from call {calls}"
+                    );
+                    outcomes[usize::from(through)] += 1;
+                    put(&again, 50, 4).unwrap();
+                    assert_eq!(found(&again), (50, 4));
+                }
+            }
+            println!("{before} to {after} rows, not through and through: {outcomes:?}");
+            // Where the file grows, redb makes more room in it behind the commit.
+            assert!(outcomes[0] > 20 && (outcomes[1] > 0 || after < 400));
+        }
+    }
 
     /// What is written over a file, in any pieces, reads as if it had been written to it.
     #[test]
