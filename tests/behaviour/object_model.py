@@ -181,3 +181,34 @@ class Changes:
 
     def right(self, value: bytes | None) -> bytes | None:
         return value if self.rng.random() < 0.8 else b"another"
+
+
+class Programme:
+    """Changes of some objects of one pool, the same for the same seed, and what they do."""
+
+    def __init__(self, pool: str, seed: str) -> None:
+        self.objects = Objects()
+        self.done = 0
+        self._rng = random.Random(seed)
+        self._changes = Changes(self._rng)
+        self._places = [(pool, "", name) for name in ("a", "b", "c")]
+        self._next: tuple[Place, list[ObjectStep]] | None = None
+
+    def next(self) -> tuple[Place, list[ObjectStep]]:
+        """The next change: the same until it is done."""
+        if self._next is None:
+            place = self._rng.choice(self._places)
+            self._next = place, self._changes.some(self.objects.all.get(place))
+        return self._next
+
+    def do(self, some: list[ObjectStep]) -> bool:
+        """Do it to the model; whether it is not refused."""
+        place, steps = self.next()
+        assert steps is some
+        self._next = None
+        self.done += 1
+        try:
+            self.objects.change(place, some)
+        except CowshedError:
+            return False
+        return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -251,30 +252,29 @@ def test_bounds(store: Store) -> None:
 
 @pytest.mark.parametrize("name", ["", "x" * 2049, "ü" * 1025])
 def test_names_that_are_none(store: Store, name: str) -> None:
-    for ask in (
-        lambda: store.stat_object(POOL, name),
-        lambda: store.change_object(POOL, name, [steps.create()]),
-    ):
-        with pytest.raises(InvalidArgument):
-            ask()
+    with pytest.raises(InvalidArgument):
+        store.stat_object(POOL, name)
+    with pytest.raises(InvalidArgument):
+        change(store, name, steps.create())
 
 
 def test_a_place_cannot_lie(store: Store) -> None:
     """Neither a pool nor a namespace may reach into others by its name."""
     store.change_object(POOL, "o", [steps.create()], namespace="n")
-    for call in (
+    calls: list[Callable[[], object]] = [
         lambda: store.stat_object("rbd/n", "o"),
         lambda: store.objects("rbd/n"),
         lambda: store.object_namespaces("rbd/n"),
         lambda: store.change_object("rbd", "o", [steps.create()], namespace="n/"),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(InvalidArgument):
             call()
 
 
 def test_what_is_not_there(store: Store) -> None:
-    reads = [store.stat_object, store.read_object, store.object_attributes, store.object_omap]
-    for read in [*reads, store.object_omap_header]:
+    reads: list[Callable[[str, str], object]] = [store.stat_object, store.read_object]
+    for read in [*reads, store.object_attributes, store.object_omap, store.object_omap_header]:
         with pytest.raises(NotFound, match="no object 'o'"):
             read(POOL, "o")
         with pytest.raises(NotFound, match="no pool"):
