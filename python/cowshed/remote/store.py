@@ -21,6 +21,7 @@ from cowshed.store.records import (
     PoolInfo,
     PoolStats,
     SnapshotInfo,
+    StoreFacts,
     StoreUsage,
     TrashInfo,
     Usage,
@@ -363,6 +364,9 @@ class RemoteStore(Store):
 
     def usage(self, spec: ImageSpec | SnapSpec | str) -> Usage:
         return self._call(Store.usage, spec)
+
+    def facts(self) -> StoreFacts:
+        return self._call(Store.facts)
 
     def store_usage(self) -> StoreUsage:
         return self._call(Store.store_usage)
