@@ -9,6 +9,7 @@ from cowshed.errors import AlreadyExists, Busy, InvalidArgument, NotEmpty
 from cowshed.local import keys
 from cowshed.local.catalog import Catalog, Change
 from cowshed.local.clock import now
+from cowshed.local.objects import remove_objects
 from cowshed.local.stored import StoredPool
 from cowshed.store.records import PoolInfo, PoolStats
 from cowshed.store.spec import check_name
@@ -53,6 +54,7 @@ def remove_pool(catalog: Catalog, name: str) -> None:
         for prefix in (keys.namespaces(name), keys.configs(name)):
             for key, _ in catalog.scan(prefix):
                 change.delete(key)
+        remove_objects(change, name)
         change.delete(keys.pool(name))
 
     # Alone, because the emptiness that the scan finds is not covered by any record.

@@ -18,6 +18,8 @@ from cowshed.store.records import (
     ImageStat,
     LockInfo,
     MigrationInfo,
+    ObjectStat,
+    OmapPage,
     PoolInfo,
     PoolStats,
     SnapshotInfo,
@@ -29,6 +31,7 @@ from cowshed.store.records import (
 )
 from cowshed.store.spec import GroupSpec, ImageSpec, SnapSpec, as_spec
 from cowshed.wire.answers import DaemonInfo
+from cowshed.store.steps import ObjectStep
 
 if TYPE_CHECKING:
     from cowshed.remote.image import RemoteImage
@@ -323,6 +326,52 @@ class RemoteStore(Store):
         self, key: str, *, image: ImageSpec | str | None = None, pool: str | None = None
     ) -> None:
         self._call(Store.remove_config, key, image=image, pool=pool)
+
+    # --- objects
+
+    def objects(self, pool: str, namespace: str = "", *, after: str = "", limit: int = 1000) -> list[str]:
+        return self._call(Store.objects, pool, namespace, after=after, limit=limit)
+
+    def object_namespaces(self, pool: str) -> list[str]:
+        return self._call(Store.object_namespaces, pool)
+
+    def stat_object(self, pool: str, name: str, *, namespace: str = "") -> ObjectStat:
+        return self._call(Store.stat_object, pool, name, namespace=namespace)
+
+    def read_object(
+        self, pool: str, name: str, *, namespace: str = "", offset: int = 0, length: int | None = None
+    ) -> bytes:
+        return self._call(Store.read_object, pool, name, namespace=namespace, offset=offset, length=length)
+
+    def object_attributes(self, pool: str, name: str, *, namespace: str = "") -> dict[str, bytes]:
+        return self._call(Store.object_attributes, pool, name, namespace=namespace)
+
+    def object_omap(
+        self,
+        pool: str,
+        name: str,
+        *,
+        namespace: str = "",
+        after: str = "",
+        prefix: str = "",
+        limit: int = 1000,
+    ) -> OmapPage:
+        return self._call(
+            Store.object_omap, pool, name, namespace=namespace, after=after, prefix=prefix, limit=limit
+        )
+
+    def object_omap_values(
+        self, pool: str, name: str, keys: Sequence[str], *, namespace: str = ""
+    ) -> dict[str, bytes]:
+        return self._call(Store.object_omap_values, pool, name, keys, namespace=namespace)
+
+    def object_omap_header(self, pool: str, name: str, *, namespace: str = "") -> bytes:
+        return self._call(Store.object_omap_header, pool, name, namespace=namespace)
+
+    def change_object(
+        self, pool: str, name: str, steps: Sequence[ObjectStep], *, namespace: str = ""
+    ) -> ObjectStat | None:
+        return self._call(Store.change_object, pool, name, steps, namespace=namespace)
 
     # --- advisory locks
 

@@ -1,5 +1,6 @@
 """The interface: `Store`, `Image`, specs, records, progress. Everything above the engines uses this."""
 
+from cowshed.store import steps
 from cowshed.store.interface import Image, Store
 from cowshed.store.progress import Progress
 from cowshed.store.records import (
@@ -13,6 +14,8 @@ from cowshed.store.records import (
     Locker,
     LockInfo,
     MigrationInfo,
+    ObjectStat,
+    OmapPage,
     ParentInfo,
     PoolInfo,
     PoolStats,
@@ -35,6 +38,7 @@ from cowshed.store.spec import (
     check_name,
     parse_spec,
 )
+from cowshed.store.steps import ObjectStep
 
 __all__ = [
     "DEFAULT_POOL",
@@ -51,6 +55,9 @@ __all__ = [
     "LockInfo",
     "Locker",
     "MigrationInfo",
+    "ObjectStat",
+    "ObjectStep",
+    "OmapPage",
     "ParentInfo",
     "PoolInfo",
     "PoolStats",
@@ -69,4 +76,5 @@ __all__ = [
     "as_spec",
     "check_name",
     "parse_spec",
+    "steps",
 ]

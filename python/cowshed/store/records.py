@@ -286,3 +286,23 @@ class StoreUsage:
     hidden_versions: int
     reclaim_pending: bool
     """Whether removed things still have space to give back."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectStat:
+    """A small object, as RADOS knows them."""
+
+    size: int
+    modified: float
+    version: int
+    """Grows with every change of the object, from 1 on; another object of the same name later begins anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class OmapPage:
+    """A piece of an object's ordered map."""
+
+    values: dict[str, bytes]
+    """By key, ascending byte by byte."""
+    more: bool
+    """Whether there are keys behind the last of these."""
