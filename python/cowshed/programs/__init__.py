@@ -1,0 +1,1 @@
+"""Programs that go by the names of Ceph's: `rbd`, `ceph` and `qemu-img`."""
