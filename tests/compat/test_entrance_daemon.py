@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import re
 import shutil
@@ -62,11 +63,11 @@ def test_the_key_has_the_daemons_fingerprint_where_it_has_tls(cluster: Cluster) 
     if known is None:
         assert not (cluster.store / CERTIFICATE).exists()
         return
-    with socket.create_connection(("127.0.0.1", cluster.daemon.port("api"))) as plain:
-        with shown.wrap_socket(plain) as wrapped:
-            import hashlib
-
-            assert hashlib.sha256(wrapped.getpeercert(binary_form=True) or b"").digest() == known
+    with (
+        socket.create_connection(("127.0.0.1", cluster.daemon.port("api"))) as plain,
+        shown.wrap_socket(plain) as wrapped,
+    ):
+        assert hashlib.sha256(wrapped.getpeercert(binary_form=True) or b"").digest() == known
     assert (cluster.store / KEY).stat().st_mode & 0o777 == 0o600
 
 
