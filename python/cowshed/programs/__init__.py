@@ -1,1 +1,1 @@
-"""Programs that go by the names of Ceph's: `rbd`, `ceph` and `qemu-img`."""
+"""The command lines by other names: `rbd`, `ceph`, `qemu-img`, as programs that know a cluster call them."""

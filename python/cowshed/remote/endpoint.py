@@ -4,8 +4,8 @@
 
 `ca` holds the certificates to trust instead of the system's; `fingerprint` is the SHA-256 of the daemon's
 own certificate, which alone is trusted then, whatever name it bears. The token is the content of
-`token-file`, or of the environment's COWSHED_TOKEN. `cert` and `key` are the client's own, for a daemon that asks for them
-where disks are. `insecure` leaves out TLS, on this machine only.
+`token-file`, or of the environment's COWSHED_TOKEN. `cert` and `key` are the client's own, for a daemon that
+asks for them where disks are. `insecure` leaves out TLS, on this machine only.
 """
 
 from __future__ import annotations

@@ -65,9 +65,12 @@ def fingerprint(path: str) -> bytes:
     begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
     body = text.partition(begin)[2].partition(end)[0]
     try:
-        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(f"{begin}{body}{end}")).digest()
+        found = ssl.PEM_cert_to_DER_cert(f"{begin}{body}{end}")
     except ValueError:
-        raise InvalidArgument(f"{path!r} holds no certificate (PEM)") from None
+        found = b""
+    if not found:
+        raise InvalidArgument(f"{path!r} holds no certificate (PEM)")
+    return hashlib.sha256(found).digest()
 
 
 def _make(hosts: Iterable[str]) -> tuple[bytes, bytes]:

@@ -63,7 +63,7 @@ def run(program: str, arguments: tuple[str, ...]) -> None:
         raise IOFailure(f"{program!r} cannot be run: {error.strerror or error}") from None
 
 
-run.context_settings |= {"ignore_unknown_options": True, "allow_interspersed_args": False}
+run.context_settings.update(ignore_unknown_options=True, allow_interspersed_args=False)
 
 
 def _in_front(first: str, rest: str | None) -> str:
