@@ -19,7 +19,7 @@ class Option(NamedTuple):
     """What a key takes, and what holds where nobody set it."""
 
     kind: str
-    """`bool`, `int`, `float`, `str`, or `rbd` for one of RBD's keys."""
+    """`bool`, `int`, `float`, `str`, or `rbd` for one of RBD's other keys."""
     default: str
 
     def taken(self, key: str, value: str) -> str:
@@ -90,7 +90,10 @@ run_dir str /var/run/ceph
 
 
 def _options() -> dict[str, Option]:
-    found = {name: Option("rbd", key.default) for name, key in CONFIG_KEYS.items()}
+    found = {
+        name: Option("bool" if key.kind == "bool" else "rbd", key.default)
+        for name, key in CONFIG_KEYS.items()
+    }
     for line in _CLIENT.strip().splitlines():
         name, kind, *rest = line.split(maxsplit=2)
         found[name] = Option(kind, rest[0] if rest else "")

@@ -48,13 +48,14 @@ class Completion:
 
     wait_for_safe = wait_for_complete
 
-    def wait_for_complete_and_cb(self) -> None:
+    def wait_for_complete_and_cb(self) -> int:
         """Return when the call is done and its callbacks have returned. What they raised is raised here."""
         self._done.wait()
         with self._lock:
             told = self._told
         if told is not None:
             told.result()
+        return 0
 
     wait_for_safe_and_cb = wait_for_complete_and_cb
 

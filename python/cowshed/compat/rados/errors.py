@@ -167,6 +167,7 @@ class asking(AbstractContextManager["asking"]):
         _errno.EPROTONOSUPPORT: _errno.EINVAL,
         _errno.ENOTEMPTY: _errno.EBUSY,
         _errno.EUCLEAN: _errno.EIO,
+        _errno.EBADMSG: _errno.EINVAL,
     }
 
     def __init__(self, what: str) -> None:

@@ -23,13 +23,13 @@ class Object:
         self.ioctx = ioctx
         self.offset = 0
         self.state = "exists"
-        self.locator_key = locator_key or ""
+        self.locator_key = locator_key
         self.nspace = nspace or ""
 
     def __str__(self) -> str:
         return (
             f"rados.Object(ioctx={self.ioctx},key={self.key},"
-            f"nspace={self.nspace or '--default--'},locator={self.locator_key or None})"
+            f"nspace={self.nspace or '--default--'},locator={self.locator_key})"
         )
 
     def require_object_exists(self) -> None:
