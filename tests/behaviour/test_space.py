@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 
+from behaviour.engines import Engine
 from cowshed.store import Store, Usage
 
 BLOCK = 4096
@@ -91,3 +94,19 @@ def test_an_interrupted_removal_goes_on_later(store: Store) -> None:
     assert store.check() == []
     store.reclaim()
     assert store.store_usage().used == 0
+
+
+def test_the_id_is_the_stores_for_life(engine: Engine) -> None:
+    with engine.open() as store:
+        facts = store.facts()
+        assert str(uuid.UUID(facts.id)) == facts.id
+        assert 0 < facts.available <= facts.total
+        store.create("a", 1 << 20)
+        with store.open("a") as image:
+            image.write(0, b"x" * 8192)
+        assert store.pool_stats("rbd").referenced == 8192
+        store.trash_move("a")
+        assert store.pool_stats("rbd").referenced == 8192
+    with engine.open() as store:
+        assert store.facts().id == facts.id
+        assert store.check() == []

@@ -163,6 +163,7 @@ STORY: list[tuple[str, dict[str, Any]]] = [
     ("commit_migration", {"spec": "p/moved"}),
     ("pool_stats", {"name": "p"}),
     ("reclaim", {}),
+    ("facts", {}),
     ("store_usage", {}),
     ("check", {}),
 ]
@@ -185,7 +186,7 @@ class _Steady:
     UNSTEADY = frozenset(
         {
             *("created", "accessed", "modified", "deleted", "deferred_until"),
-            *("catalog_bytes", "blocks_file_bytes", "metadata_bytes"),
+            *("catalog_bytes", "blocks_file_bytes", "metadata_bytes", "available"),
         }
     )
     _ID = re.compile(r"\b[0-9a-f]{12}\b")

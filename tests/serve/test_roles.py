@@ -96,6 +96,7 @@ def test_every_operation_keeps_to_the_tokens_pools(here: Served) -> None:
         ("images", {"pool": "other"}),
         ("remove_pool", {"name": "other"}),
         ("check", {}),
+        ("facts", {}),
         ("store_usage", {}),
     ],
 )

@@ -56,7 +56,7 @@ def test_the_row_fits_its_method(row: Operation) -> None:
     expected = "name" if row.name in of_pool else "pool" if "pool" in parameters(row) else None
     assert row.pool == expected
     # A restricted token is let in by what a call names; one that names nothing is for the whole store.
-    assert specs or expected or row.name in {"pools", "store_usage", "check", "reclaim"}
+    assert specs or expected or row.name in {"pools", "facts", "store_usage", "check", "reclaim"}
     assert row.long == ("progress" in parameters(row) or row.name == "check")
     assert row.role in ROLES
     assert row.role == "read" or row.method != "GET"

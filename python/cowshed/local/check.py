@@ -28,6 +28,7 @@ from cowshed.local.stored import (
 
 _KNOWN = (
     keys.SCHEME,
+    keys.ID,
     keys.NEXT_POOL,
     keys.POOLS,
     keys.NAMES,

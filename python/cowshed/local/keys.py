@@ -4,6 +4,7 @@ Keys are UTF-8 text with `/` between the parts (no name holds a `/`); within one
 sorts as the listing does. Values are compact JSON but where said otherwise (`stored.py` has the fields).
 
     cowshed                                 the version of this scheme
+    id                                      the store's id, a UUID as it is; made when first asked for
     next/pool                               the next pool's id, in decimal
     pool/<pool>                             a pool
     name/<pool>/<namespace>/<image>         the id of the image of that name, as it is
@@ -40,6 +41,7 @@ never point at something else.
 from __future__ import annotations
 
 SCHEME = b"cowshed"
+ID = b"id"
 NEXT_POOL = b"next/pool"
 POOLS = b"pool/"
 NAMES = b"name/"

@@ -28,6 +28,7 @@ from cowshed.store.records import (
     PoolInfo,
     PoolStats,
     SnapshotInfo,
+    StoreFacts,
     StoreUsage,
     Usage,
 )
@@ -283,6 +284,10 @@ class LocalStore(LocalTrash, LocalGroups, LocalSettings, LocalLocks, LocalMigrat
     def usage(self, spec: ImageSpec | SnapSpec | str) -> Usage:
         with kernel_errors:
             return space.usage(self._catalog, as_spec(spec))
+
+    def facts(self) -> StoreFacts:
+        with kernel_errors:
+            return space.facts(self._catalog, self._target)
 
     def store_usage(self) -> StoreUsage:
         with kernel_errors:

@@ -29,6 +29,8 @@ class PoolStats:
     trash_images: int = 0
     trash_provisioned: int = 0
     trash_snapshots: int = 0
+    referenced: int = 0
+    """What the images have mapped, those in the trash too; what two of them share counts twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +245,18 @@ class Usage:
     """What it has mapped, shared or not."""
     exclusive: int
     """What would come back if it alone went."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFacts:
+    """What a store is, and the file system that holds it."""
+
+    id: str
+    """A UUID of its own, that it keeps for life."""
+    total: int
+    """Of the file system."""
+    available: int
+    """Of that, what may still be written."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,6 +148,7 @@ def _rows() -> tuple[Operation, ...]:
         row("abort_migration", "POST", "/migrations/abort", "operate", one, long=True),
         # space
         row("usage", "GET", "/usage", "read", one),
+        row("facts", "GET", "/store/facts", "read"),
         row("store_usage", "GET", "/store/usage", "read"),
         row("check", "POST", "/store/check", "admin", long=True),
         row("reclaim", "POST", "/store/reclaim", "admin", long=True),
