@@ -184,3 +184,33 @@ def test_what_moves_to_the_trash_stays_for_its_time(ioctx: Ioctx) -> None:
     (entry,) = r.trash_list(ioctx)
     with pytest.raises(rbd.PermissionError):
         r.trash_remove(ioctx, str(entry["id"]))
+
+
+def test_opening_goes_on_by_itself(ioctx: Ioctx) -> None:
+    r = rbd.RBD()
+    r.create(ioctx, "i", MIB)
+    told: list[tuple[rbd.Completion, rbd.Image]] = []
+
+    def note(completion: rbd.Completion, image: rbd.Image) -> None:
+        told.append((completion, image))
+
+    opening = r.aio_open_image(note, ioctx, "i")
+    assert opening is not None
+    opening.wait_for_complete_and_cb()
+    ((completion, image),) = told
+    assert (completion, opening.get_return_value()) == (opening, 0)
+    with pytest.raises(rbd.ImageBusy):
+        r.remove(ioctx, "i")
+    image.close()
+    r.remove(ioctx, "i")
+    failing = r.aio_open_image(note, ioctx, "i")
+    assert failing is not None
+    failing.wait_for_complete_and_cb()
+    assert failing.get_return_value() == -errno.ENOENT
+    assert told[-1][1].closed
+    with pytest.raises(rbd.InvalidArgument):
+        r.aio_open_image(note, ioctx)
+    with pytest.raises(rbd.InvalidArgument):
+        r.aio_open_image(note, ioctx, "i", image_id="5")
+    with pytest.raises(rbd.ImageNotFound):
+        r.aio_open_image(None, ioctx, "i")
