@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import cowshed
 from behaviour.engines import ENGINES, Engine
 from compat import pool_programme
 from compat.places import StorePlace
@@ -21,6 +23,12 @@ DIFFERENT = {
     "cloning": {
         # Data is not striped, so the feature that tells of it is not set.
         "clone {'stripe_unit': 65536} => (22, 8388608, 61, 0, ('programme-a', 'p', 's'))",
+    },
+    "holding": {
+        # An Image's texts name the image alone.
+        "unprotect =>! ImageBusy 16 [errno 16] RBD image is busy (error unprotecting snapshot of image b'p')",
+        "remove snapshot =>! ImageBusy 16 [errno 16] RBD image is busy"
+        " (error removing snapshot from image b'p')",
     },
     "moving": {
         # librbd tells the source's pool for the target's.
@@ -62,6 +70,24 @@ def test_answers_as_a_cluster_did(engine: Engine) -> None:
         found = pool_programme.Programme(StorePlace(store, pool_programme.POOLS)).run()
         assert store.check() == []
     assert "\n".join(differing(found, RECORDED.read_text().splitlines())) == ""
+
+
+def test_a_program_written_for_a_cluster_runs_unchanged(engine: Engine, tmp_path: Path) -> None:
+    """The same file on both of cowshed's modules under their own names, found from ceph.conf alone."""
+    engine.open().close()
+    conf = tmp_path / "ceph.conf"
+    conf.write_text(f"[global]\ncowshed = {engine.path}\n")
+    package = Path(cowshed.__file__).parent
+    path = os.pathsep.join([str(package / "compat" / "modules"), str(package.parent)])
+    found = subprocess.run(
+        [sys.executable, pool_programme.__file__, conf],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (found.returncode, found.stderr) == (0, "")
+    assert "\n".join(differing(found.stdout.splitlines(), RECORDED.read_text().splitlines())) == ""
 
 
 def test_a_cluster_still_answers_so() -> None:
