@@ -13,6 +13,7 @@ from cowshed.errors import StoreDamaged
 from cowshed.local import keys
 from cowshed.local.catalog import Catalog
 from cowshed.local.links import holders
+from cowshed.local.object_check import check_objects
 from cowshed.local.stored import (
     StoredGroup,
     StoredGroupSnapshot,
@@ -27,6 +28,7 @@ from cowshed.local.stored import (
 
 _KNOWN = (
     keys.SCHEME,
+    keys.ID,
     keys.NEXT_POOL,
     keys.POOLS,
     keys.NAMES,
@@ -38,6 +40,7 @@ _KNOWN = (
     keys.NAMESPACES,
     keys.TRASH,
     keys.METADATA,
+    keys.POOL_METADATA,
     keys.CONFIG,
     keys.LOCKS,
     keys.GROUP_NAMES,
@@ -45,6 +48,11 @@ _KNOWN = (
     keys.MEMBERS,
     keys.GROUP_SNAPSHOTS,
     keys.MOVING,
+    keys.OBJECTS,
+    keys.OBJECT_DATA,
+    keys.OBJECT_ATTRIBUTES,
+    keys.OBJECT_OMAP,
+    keys.OBJECT_HEADERS,
 )
 
 
@@ -74,6 +82,7 @@ class _Check:
             self._members,
             self._group_snapshots,
             self._versions,
+            lambda: check_objects(self._catalog),
             self._unknown_keys,
         ):
             try:
@@ -190,7 +199,11 @@ class _Check:
                     yield f"{what} of image {image_id}, which does not exist"
 
     def _of_pools(self) -> Iterator[str]:
-        for prefix, what in ((keys.NAMESPACES, "a namespace"), (keys.CONFIG, "configuration")):
+        for prefix, what in (
+            (keys.NAMESPACES, "a namespace"),
+            (keys.CONFIG, "configuration"),
+            (keys.POOL_METADATA, "metadata"),
+        ):
             for key, _ in self._catalog.scan(prefix):
                 pool = key.split(b"/")[1].decode()
                 if self._catalog.get(keys.pool(pool)) is None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from cowshed.remote.calls import Calls
+from cowshed.remote.endpoint import Endpoint
 from cowshed.store.interface import Image, Store
 from cowshed.store.progress import Progress
 from cowshed.store.records import (
@@ -17,15 +18,20 @@ from cowshed.store.records import (
     ImageStat,
     LockInfo,
     MigrationInfo,
+    ObjectStat,
+    OmapPage,
     PoolInfo,
     PoolStats,
     SnapshotInfo,
+    StoreFacts,
     StoreUsage,
     TrashInfo,
     Usage,
     Watcher,
 )
 from cowshed.store.spec import GroupSpec, ImageSpec, SnapSpec, as_spec
+from cowshed.store.steps import ObjectStep
+from cowshed.wire.answers import DaemonInfo
 
 if TYPE_CHECKING:
     from cowshed.remote.image import RemoteImage
@@ -49,6 +55,16 @@ class RemoteStore(Store):
     @property
     def target(self) -> str:
         return self._calls.endpoint.target
+
+    @property
+    def daemon(self) -> DaemonInfo:
+        """Who answered when the store was opened, and where it listens."""
+        return self._daemon
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where this client reaches it."""
+        return self._calls.endpoint
 
     @property
     def client(self) -> str:
@@ -123,8 +139,10 @@ class RemoteStore(Store):
     def resize(self, spec: ImageSpec | str, size: int, *, allow_shrink: bool = False) -> None:
         self._call(Store.resize, spec, size, allow_shrink=allow_shrink)
 
-    def remove(self, spec: ImageSpec | str, *, progress: Progress | None = None) -> None:
-        self._run(progress, Store.remove, spec)
+    def remove(
+        self, spec: ImageSpec | str, *, unless_used: bool = False, progress: Progress | None = None
+    ) -> None:
+        self._run(progress, Store.remove, spec, unless_used=unless_used)
 
     def find_image(self, pool: str, image_id: str, namespace: str = "") -> ImageSpec:
         return self._call(Store.find_image, pool, image_id, namespace)
@@ -298,6 +316,15 @@ class RemoteStore(Store):
     def remove_metadata(self, spec: ImageSpec | str, key: str) -> None:
         self._call(Store.remove_metadata, spec, key)
 
+    def pool_metadata(self, pool: str) -> dict[str, str]:
+        return self._call(Store.pool_metadata, pool)
+
+    def set_pool_metadata(self, pool: str, key: str, value: str) -> None:
+        self._call(Store.set_pool_metadata, pool, key, value)
+
+    def remove_pool_metadata(self, pool: str, key: str) -> None:
+        self._call(Store.remove_pool_metadata, pool, key)
+
     def config(self, where: ImageSpec | str | None = None, *, pool: str | None = None) -> list[ConfigOption]:
         return self._call(Store.config, where, pool=pool)
 
@@ -310,6 +337,52 @@ class RemoteStore(Store):
         self, key: str, *, image: ImageSpec | str | None = None, pool: str | None = None
     ) -> None:
         self._call(Store.remove_config, key, image=image, pool=pool)
+
+    # --- objects
+
+    def objects(self, pool: str, namespace: str = "", *, after: str = "", limit: int = 1000) -> list[str]:
+        return self._call(Store.objects, pool, namespace, after=after, limit=limit)
+
+    def object_namespaces(self, pool: str) -> list[str]:
+        return self._call(Store.object_namespaces, pool)
+
+    def stat_object(self, pool: str, name: str, *, namespace: str = "") -> ObjectStat:
+        return self._call(Store.stat_object, pool, name, namespace=namespace)
+
+    def read_object(
+        self, pool: str, name: str, *, namespace: str = "", offset: int = 0, length: int | None = None
+    ) -> bytes:
+        return self._call(Store.read_object, pool, name, namespace=namespace, offset=offset, length=length)
+
+    def object_attributes(self, pool: str, name: str, *, namespace: str = "") -> dict[str, bytes]:
+        return self._call(Store.object_attributes, pool, name, namespace=namespace)
+
+    def object_omap(
+        self,
+        pool: str,
+        name: str,
+        *,
+        namespace: str = "",
+        after: str = "",
+        prefix: str = "",
+        limit: int = 1000,
+    ) -> OmapPage:
+        return self._call(
+            Store.object_omap, pool, name, namespace=namespace, after=after, prefix=prefix, limit=limit
+        )
+
+    def object_omap_values(
+        self, pool: str, name: str, keys: Sequence[str], *, namespace: str = ""
+    ) -> dict[str, bytes]:
+        return self._call(Store.object_omap_values, pool, name, keys, namespace=namespace)
+
+    def object_omap_header(self, pool: str, name: str, *, namespace: str = "") -> bytes:
+        return self._call(Store.object_omap_header, pool, name, namespace=namespace)
+
+    def change_object(
+        self, pool: str, name: str, steps: Sequence[ObjectStep], *, namespace: str = ""
+    ) -> ObjectStat | None:
+        return self._call(Store.change_object, pool, name, steps, namespace=namespace)
 
     # --- advisory locks
 
@@ -351,6 +424,9 @@ class RemoteStore(Store):
 
     def usage(self, spec: ImageSpec | SnapSpec | str) -> Usage:
         return self._call(Store.usage, spec)
+
+    def facts(self) -> StoreFacts:
+        return self._call(Store.facts)
 
     def store_usage(self) -> StoreUsage:
         return self._call(Store.store_usage)
