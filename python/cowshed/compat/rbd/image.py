@@ -50,7 +50,7 @@ class Image(Asynchronous, Snapshots, Clones, Facts, Settings, SwitchedOff):
         With `_oncomplete` (RBD.aio_open_image) opening goes on by itself: `_opening` is its completion.
         Raises TypeError for what is no Ioctx, InvalidArgument, ImageNotFound.
         """
-        self.closed = True
+        self._closed = True
         self._scope = arguments.scope(ioctx)
         named = text(name, "name", opt=True)
         by_id = text(image_id, "image_id", opt=True)
@@ -78,22 +78,13 @@ class Image(Asynchronous, Snapshots, Clones, Facts, Settings, SwitchedOff):
             self._id = store.stat(spec).id
             if not self._read_only:
                 self._head = store.open(spec)
-            self.closed = False
+            self._closed = False
             try:
                 if snapshot is not None:
                     self._choose(self._by_name(snapshot))
             except BaseException:
                 self.close()
                 raise
-
-    @property
-    def closed(self) -> bool:
-        """Whether it is."""
-        return self._closed
-
-    @closed.setter
-    def closed(self, closed: bool) -> None:
-        self._closed = closed
 
     def close(self) -> None:
         """Flush what was written, and let go. Closing what is closed does nothing."""
