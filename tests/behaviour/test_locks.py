@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from behaviour.engines import Engine
-from cowshed.errors import AlreadyExists, Busy, InvalidArgument, NotFound, ReadOnly
+from cowshed.errors import AlreadyExists, Busy, InvalidArgument, NotEmpty, NotFound, ReadOnly
 from cowshed.store import Store
 
 MIB = 1 << 20
@@ -125,9 +125,76 @@ def test_the_exclusive_lock(store: Store) -> None:
         three.lock_acquire()
 
 
+def test_a_lock_that_goes_over_to_the_next(store: Store) -> None:
+    with store.open("a") as one, store.open("a") as two:
+        one.lock_acquire(automatic=True)
+        with pytest.raises(ReadOnly, match="exclusive lock"):
+            two.write(0, b"y")
+        two.lock_acquire(automatic=True)
+        assert (one.is_lock_owner, two.is_lock_owner) == (False, True)
+        with pytest.raises(ReadOnly, match="exclusive lock"):
+            one.write(0, b"x")
+        with pytest.raises(InvalidArgument):
+            one.lock_release()
+        # Who asks for it to keep gets it, too; asking so again afterwards makes it no looser.
+        one.lock_acquire()
+        one.lock_acquire(automatic=True)
+        for automatic in (False, True):
+            with pytest.raises(Busy):
+                two.lock_acquire(automatic=automatic)
+        one.lock_release()
+        two.lock_acquire(automatic=True)
+        two.lock_acquire()
+        with pytest.raises(Busy):
+            one.lock_acquire(automatic=True)
+
+
+def test_an_image_that_loses_the_feature_is_everyone_s(store: Store) -> None:
+    with store.open("a") as one, store.open("a") as two:
+        one.lock_acquire()
+        store.update_features("a", ["object-map"], False)
+        with pytest.raises(ReadOnly):
+            two.write(0, b"y")
+        store.update_features("a", ["exclusive-lock"], False)
+        two.write(0, b"y")
+        store.update_features("a", ["exclusive-lock"], True)
+        assert one.lock_owner() is None
+
+
+def test_a_lock_of_another_kind_is_in_the_way(store: Store) -> None:
+    store.lock("a", "c")
+    with pytest.raises(Busy):
+        store.lock("a", "c", tag="t")
+    store.unlock("a", "c")
+    store.lock("a", "c", tag="t")
+    with pytest.raises(Busy):
+        store.lock("a", "c", tag="u")
+    with pytest.raises(Busy):
+        store.lock("a", "c")
+
+
 def test_who_has_no_exclusive_lock(store: Store) -> None:
     store.create("b", MIB, features=["layering"])
     with store.open("b") as image, pytest.raises(InvalidArgument, match="exclusive-lock"):
         image.lock_acquire()
     with store.open("a", read_only=True) as image, pytest.raises(ReadOnly):
         image.lock_acquire()
+
+
+def test_what_is_used_is_kept_for_who_asks(store: Store) -> None:
+    with store.open("a"), pytest.raises(Busy, match="open for writing"):
+        store.remove("a", unless_used=True)
+    with store.open("a", read_only=True):
+        store.remove("a", unless_used=True)
+    store.create("a", MIB)
+    store.create_snapshot("a@s")
+    with store.open("a"), pytest.raises(NotEmpty):
+        store.remove("a", unless_used=True)
+    store.remove_snapshot("a@s")
+    store.prepare_migration("a", "b")
+    with pytest.raises(Busy, match="being moved"):
+        store.remove("b", unless_used=True)
+    store.remove("b")
+    store.create("a", MIB)
+    with store.open("a"):
+        store.remove("a")

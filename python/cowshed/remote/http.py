@@ -238,6 +238,9 @@ def _is_quiet(connection: http.client.HTTPConnection) -> bool:
     """Whether nothing came in since the last answer: the end of the connection, as a rule."""
     if connection.sock is None:
         return False
+    if not hasattr(select, "poll"):
+        # eventlet takes it away where it patches the standard library.
+        return not select.select([connection.sock], [], [], 0)[0]
     poll = select.poll()
     poll.register(connection.sock, select.POLLIN)
     return not poll.poll(0)
