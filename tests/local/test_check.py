@@ -84,6 +84,7 @@ def _wrong_kind(t: Transaction, k: dict[bytes, bytes]) -> None:
         (lambda t, k: t.put(b"pool/q", k[b"pool/p"]), "have the same id"),
         (lambda t, k: t.put(b"what", b""), "no part of cowshed uses"),
         (lambda t, k: t.put(b"zzz/x", b""), "no part of cowshed uses"),
+        (lambda t, k: t.put(b"poolmeta/gone/k", b"v"), "metadata 'k' is kept of pool 'gone'"),
         (lambda t, k: t.put(key_of(b"image/", k), b"{"), "is damaged"),
         (lambda t, k: t.put(key_of(b"image/", k), b'{"name":"x"}'), "is damaged"),
         (lambda t, k: t.put(key_of(b"snap/", k), b"[]"), "is damaged"),
