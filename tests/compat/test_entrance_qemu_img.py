@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +21,12 @@ import pytest
 from compat.entering import Cluster, clustered
 from cowshed.cli.verbs.compat import PROGRAMS
 from cowshed.compat.conf import Conf
+from cowshed.compat.finding import find
 from cowshed.errors import InvalidArgument
 from cowshed.opening import open_directly
-from cowshed.programs.options import open_store
 from cowshed.programs.qemu_img import _size
 from cowshed.programs.qemu_names import parse_name
-from cowshed.store import ImageSpec, SnapSpec
+from cowshed.store import ImageSpec, SnapSpec, Store
 
 if not shutil.which("qemu-img"):
     pytest.skip("qemu-img is not installed", allow_module_level=True)
@@ -62,10 +63,19 @@ class Place:
         assert ended.returncode == 0, ended.stderr
         return ended.stdout
 
-    def digest(self, image: str) -> str:
+    @contextmanager
+    def opened(self) -> Iterator[Store]:
+        """The store, as the programs find it."""
         conf = Conf(id="cinder")
         conf.read_file(self.conf)
-        with open_store(conf, program="a test") as store, store.open(image, read_only=True) as opened:
+        found = find(conf)
+        try:
+            yield found.store
+        finally:
+            found.release()
+
+    def digest(self, image: str) -> str:
+        with self.opened() as store, store.open(image, read_only=True) as opened:
             return hashlib.sha256(opened.read(0, opened.size)).hexdigest()
 
 
@@ -94,9 +104,7 @@ def test_there_and_back(place: Place) -> None:
     place("convert", "-f", "raw", "-O", "qcow2", place.name("a"), str(place.folder / "a.qcow2"))
     place("convert", "-O", "raw", str(place.folder / "a.qcow2"), place.name("b"))
     assert place.digest("b") == wanted
-    conf = Conf(id="cinder")
-    conf.read_file(place.conf)
-    with open_store(conf, program="a test") as store:
+    with place.opened() as store:
         store.create_snapshot("b@s")
         store.resize("b", 64 * MIB)
         store.create("c", 64 * MIB)

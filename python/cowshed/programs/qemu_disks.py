@@ -10,10 +10,10 @@ from typing import Self
 from urllib.parse import quote
 
 from cowshed.compat.conf import Conf
+from cowshed.compat.finding import find
 from cowshed.errors import UnsupportedTarget
 from cowshed.local.store import LocalStore
 from cowshed.programs.nbd_relay import Relay
-from cowshed.programs.options import open_store
 from cowshed.programs.qemu_names import QemuName
 from cowshed.remote import RemoteStore
 from cowshed.remote.endpoint import TcpEndpoint, UnixEndpoint
@@ -44,7 +44,9 @@ class Disks:
         """The store that a configuration names; the same one where two name the same. Raises as opening."""
         names = tuple(conf.get(key) for key in ("cowshed", "mon_host", "key", "keyfile", "keyring"))
         if names not in self._stores:
-            self._stores[names] = self._ending.enter_context(open_store(conf, program="qemu-img"))
+            found = find(conf)
+            self._ending.callback(found.release)
+            self._stores[names] = found.store
         return self._stores[names]
 
     def url(self, name: QemuName, *, read_only: bool) -> str:

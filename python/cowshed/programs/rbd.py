@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from functools import partial
 
 from cowshed.cli.program import run
 from cowshed.cli.session import Session
 from cowshed.compat.conf import Conf
 from cowshed.errors import CowshedError, InvalidArgument
-from cowshed.programs.options import client_conf, open_store
+from cowshed.programs.options import client_conf
+from cowshed.store import Store
 
 _MAKERS = {"create", "import", "clone"}
 """The verbs that the configuration has defaults for."""
@@ -74,7 +74,14 @@ def _name_store(session: Session, conf: Conf) -> None:
         session.store = target
     elif mon_host := conf.given("mon_host"):
         session.store = f"cowshed://{mon_host}"
-        session.opener = partial(open_store, conf, program="rbd")
+        session.opener = lambda: _opened(conf)
+
+
+def _opened(conf: Conf) -> Store:
+    """The store of a daemon that ceph.conf names by its address; closing it is all that letting go takes."""
+    from cowshed.compat.finding import find
+
+    return find(conf).store
 
 
 if __name__ == "__main__":
