@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from cowshed.cli.program import run
 from cowshed.cli.session import Session
@@ -74,17 +74,14 @@ def _name_store(session: Session, conf: Conf) -> None:
         session.store = target
     elif mon_host := conf.given("mon_host"):
         session.store = f"cowshed://{mon_host}"
-        session.opener = _opener(conf, mon_host)
+        session.opener = lambda: _opened(conf)
 
 
-def _opener(conf: Conf, mon_host: str) -> Callable[[], Store]:
-    def opened() -> Store:
-        from cowshed.compat.entrance import connect
-        from cowshed.compat.keyring import find_key
+def _opened(conf: Conf) -> Store:
+    """The store of a daemon that ceph.conf names by its address; closing it is all that letting go takes."""
+    from cowshed.compat.finding import find
 
-        return connect(mon_host, find_key(conf))
-
-    return opened
+    return find(conf).store
 
 
 if __name__ == "__main__":
