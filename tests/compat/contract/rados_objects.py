@@ -10,7 +10,9 @@ from .world import World
 
 @expect("rados.Ioctx.write_full", "rados.Ioctx.read", "rados.Ioctx.stat")
 def write_full_and_read(world: World) -> None:
-    """write_full replaces the whole; stat gives the size and a struct_time; read at most 8192 bytes by default."""
+    """write_full replaces the whole; stat gives the size and a struct_time; read at most 8192 bytes by
+    default.
+    """
     same(world.ioctx.write_full("thing", b"x" * 10000), 0)
     same(len(world.ioctx.read("thing")), 8192)
     same(len(world.ioctx.read("thing", 20000)), 10000)
@@ -53,8 +55,13 @@ def objects_with_wrong_types(world: World) -> None:
         world.ioctx.read(7)
 
 
-@expect("rados.Ioctx.set_xattr", "rados.Ioctx.get_xattr", "rados.Ioctx.get_xattrs", "rados.Ioctx.rm_xattr",
-        "rados.XattrIterator")  # fmt: skip
+@expect(
+    "rados.Ioctx.set_xattr",
+    "rados.Ioctx.get_xattr",
+    "rados.Ioctx.get_xattrs",
+    "rados.Ioctx.rm_xattr",
+    "rados.XattrIterator",
+)
 def xattrs(world: World) -> None:
     """Bytes under a name; listed as pairs; one that is not there is NoData, ENODATA."""
     world.ioctx.write_full("thing", b"x")
@@ -78,8 +85,14 @@ def list_objects(world: World) -> None:
     same(sorted(each.key for each in world.ioctx.list_objects()), ["one", "two"])
 
 
-@expect("rados.Object", "rados.Object.write", "rados.Object.read", "rados.Object.seek", "rados.Object.stat",
-        "rados.Object.remove")  # fmt: skip
+@expect(
+    "rados.Object",
+    "rados.Object.write",
+    "rados.Object.read",
+    "rados.Object.seek",
+    "rados.Object.stat",
+    "rados.Object.remove",
+)
 def object_class(world: World) -> None:
     """Object(ioctx, key): reading and writing move on; a removed one is an ObjectStateError."""
     thing = world.rados.Object(world.ioctx, "thing")
@@ -92,7 +105,9 @@ def object_class(world: World) -> None:
         thing.read()
 
 
-@expect("rados.Object.set_xattr", "rados.Object.get_xattr", "rados.Object.get_xattrs", "rados.Object.rm_xattr")
+@expect(
+    "rados.Object.set_xattr", "rados.Object.get_xattr", "rados.Object.get_xattrs", "rados.Object.rm_xattr"
+)
 def object_xattrs(world: World) -> None:
     """As the Ioctx's."""
     thing = world.rados.Object(world.ioctx, "thing")
@@ -116,9 +131,20 @@ def object_that_is_not_there(world: World) -> None:
 @expect("rados.Ioctx.get_stats")
 def ioctx_stats(world: World) -> None:
     """Twelve numbers of the pool."""
-    names = ("num_bytes", "num_kb", "num_objects", "num_object_clones", "num_object_copies",
-             "num_objects_missing_on_primary", "num_objects_unfound", "num_objects_degraded", "num_rd", "num_rd_kb",
-             "num_wr", "num_wr_kb")  # fmt: skip
+    names = (
+        "num_bytes",
+        "num_kb",
+        "num_objects",
+        "num_object_clones",
+        "num_object_copies",
+        "num_objects_missing_on_primary",
+        "num_objects_unfound",
+        "num_objects_degraded",
+        "num_rd",
+        "num_rd_kb",
+        "num_wr",
+        "num_wr_kb",
+    )
     shaped(world.plain.get_stats(), **dict.fromkeys(names, int))
 
 
@@ -140,8 +166,12 @@ def applications(world: World) -> None:
         world.plain.application_enable("rgw")
 
 
-@expect("rados.Ioctx.application_metadata_set", "rados.Ioctx.application_metadata_get",
-        "rados.Ioctx.application_metadata_list", "rados.Ioctx.application_metadata_remove")  # fmt: skip
+@expect(
+    "rados.Ioctx.application_metadata_set",
+    "rados.Ioctx.application_metadata_get",
+    "rados.Ioctx.application_metadata_list",
+    "rados.Ioctx.application_metadata_remove",
+)
 def application_metadata(world: World) -> None:
     """Text under a key; one that is not there is a KeyError."""
     same(world.plain.application_metadata_set("rbd", "key", "value"), None)
@@ -176,8 +206,14 @@ def object_locks_shared(world: World) -> None:
         world.ioctx.lock_exclusive("thing", "lock", "three")
 
 
-@expect("rados.Ioctx.aio_write_full", "rados.Ioctx.aio_read", "rados.Ioctx.aio_remove", "rados.Ioctx.aio_flush",
-        "rados.Completion.wait_for_complete_and_cb", "rados.Completion.get_return_value")  # fmt: skip
+@expect(
+    "rados.Ioctx.aio_write_full",
+    "rados.Ioctx.aio_read",
+    "rados.Ioctx.aio_remove",
+    "rados.Ioctx.aio_flush",
+    "rados.Completion.wait_for_complete_and_cb",
+    "rados.Completion.get_return_value",
+)
 def aio_objects(world: World) -> None:
     """oncomplete gets the completion, for a read the data too."""
     heard: list[object] = []

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from .expecting import expect, refused, same
 from .world import World
 
 
-def keys_of(world: World, name: str, after: str = "", prefix: str = "", most: int = 100) -> list[tuple[str, bytes]]:
+def keys_of(
+    world: World, name: str, after: str = "", prefix: str = "", most: int = 100
+) -> list[tuple[str, bytes]]:
     with world.rados.ReadOpCtx() as operation:
         found, status = world.ioctx.get_omap_vals(operation, after, prefix, most)
         same(status, 0)
@@ -22,8 +25,15 @@ def store(world: World, name: str, values: dict[str, bytes]) -> None:
         world.ioctx.operate_write_op(operation, name)
 
 
-@expect("rados.Ioctx.set_omap", "rados.Ioctx.get_omap_vals", "rados.Ioctx.operate_write_op",
-        "rados.Ioctx.operate_read_op", "rados.WriteOpCtx", "rados.ReadOpCtx", "rados.OmapIterator")  # fmt: skip
+@expect(
+    "rados.Ioctx.set_omap",
+    "rados.Ioctx.get_omap_vals",
+    "rados.Ioctx.operate_write_op",
+    "rados.Ioctx.operate_read_op",
+    "rados.WriteOpCtx",
+    "rados.ReadOpCtx",
+    "rados.OmapIterator",
+)
 def omap(world: World) -> None:
     """Pairs in order of their keys, after a key, with a prefix, and no more than asked for."""
     store(world, "thing", {"b2": b"two", "a": b"\0", "b1": b"one", "c": b""})
@@ -76,18 +86,39 @@ def operate(world: World, name: str, *steps: tuple[Any, ...]) -> None:
         world.ioctx.operate_write_op(operation, name)
 
 
-@expect("rados.WriteOp.write_full", "rados.WriteOp.append", "rados.WriteOp.write", "rados.WriteOp.truncate",
-        "rados.WriteOp.zero")  # fmt: skip
+@expect(
+    "rados.WriteOp.write_full",
+    "rados.WriteOp.append",
+    "rados.WriteOp.write",
+    "rados.WriteOp.truncate",
+    "rados.WriteOp.zero",
+)
 def write_operations(world: World) -> None:
     """Steps are done in their order."""
-    operate(world, "thing", ("write_full", b"hello"), ("append", b" world"), ("write", b"J", 0), ("zero", 1, 2),
-            ("truncate", 7))  # fmt: skip
-    same(world.ioctx.read("thing"), b"J\0\0lo w")
+    operate(
+        world,
+        "thing",
+        ("write_full", b"hello"),
+        ("append", b" world"),
+        ("write", b"J", 0),
+        ("zero", 2, 2),
+        ("truncate", 7),
+    )
+    same(world.ioctx.read("thing"), b"Je\0\0o w")
+
+
+@expect("rados.WriteOp.zero", differs="a fault of the real module; cowshed does as its signature says")
+def write_operation_zero(world: World) -> None:
+    """zero(offset, length) takes its two numbers the other way round."""
+    operate(world, "thing", ("write_full", b"hello"), ("zero", 1, 2))
+    same(world.ioctx.read("thing"), b"he\0lo")
 
 
 @expect("rados.WriteOp.new", "rados.WriteOp.remove")
 def write_operation_new(world: World) -> None:
-    """new with LIBRADOS_CREATE_EXCLUSIVE is ObjectExists where there is one, and nothing else is done then."""
+    """new with LIBRADOS_CREATE_EXCLUSIVE is ObjectExists where there is one, and nothing else is done
+    then.
+    """
     operate(world, "thing", ("new", world.rados.LIBRADOS_CREATE_EXCLUSIVE), ("append", b"one"))
     with refused(world.rados.ObjectExists, 17):
         operate(world, "thing", ("new", world.rados.LIBRADOS_CREATE_EXCLUSIVE), ("append", b"two"))
@@ -108,12 +139,12 @@ def write_operation_xattrs(world: World) -> None:
 
 @expect("rados.WriteOp.cmpext", "rados.Ioctx.cmpext")
 def compare(world: World) -> None:
-    """0 where the bytes are equal; else minus 4095 and the first place that is not; a step that compares stops all."""
+    """0 where the bytes are equal; else minus 4095 and the first place that is not; a step that compares
+    stops all.
+    """
     world.ioctx.write_full("thing", b"hello")
     same(world.ioctx.cmpext("thing", b"hello", 0), 0)
     same(world.ioctx.cmpext("thing", b"heLlo", 0), -(4095 + 2))
-    try:
+    with contextlib.suppress(world.rados.Error):
         operate(world, "thing", ("cmpext", b"other", 0), ("write_full", b"changed"))
-    except world.rados.Error:
-        pass
     same(world.ioctx.read("thing"), b"hello")

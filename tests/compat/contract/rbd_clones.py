@@ -50,14 +50,25 @@ def clone_with_options(world: World) -> None:
     world.parent()
     child = world.clone(features=1, order=20)
     same((child.features(), child.stat()["order"]), (1, 20))
-    world.api.clone(world.ioctx, "base", "snap", world.ioctx, "two", features=3, order=22, stripe_unit=65536,
-                    stripe_count=2)  # fmt: skip
+    world.api.clone(
+        world.ioctx,
+        "base",
+        "snap",
+        world.ioctx,
+        "two",
+        features=3,
+        order=22,
+        stripe_unit=65536,
+        stripe_count=2,
+    )
     same(world.open("two").stripe_count(), 2)
 
 
 @expect("rbd.RBD.clone")
 def clone_refuses(world: World) -> None:
-    """No such image or snapshot is ImageNotFound, a taken name ImageExists, no layering FunctionNotSupported."""
+    """No such image or snapshot is ImageNotFound, a taken name ImageExists, no layering
+    FunctionNotSupported.
+    """
     world.parent()
     for name, snap in (("none", "snap"), ("base", "none")):
         with refused(world.rbd.ImageNotFound, 2):
@@ -174,8 +185,13 @@ def parent_id(world: World) -> None:
 def parent_image_spec(world: World) -> None:
     """A dict of pool, namespace, image and snapshot; ImageNotFound where there is none."""
     base = world.parent()
-    spec = shaped(world.clone().get_parent_image_spec(), pool_name=str, pool_namespace=str, image_name=str,
-                  snap_name=str)  # fmt: skip
+    spec = shaped(
+        world.clone().get_parent_image_spec(),
+        pool_name=str,
+        pool_namespace=str,
+        image_name=str,
+        snap_name=str,
+    )
     same(tuple(spec.values()), (world.pool, world.namespace, "base", "snap"))
     with refused(world.rbd.ImageNotFound, 2):
         base.get_parent_image_spec()
@@ -243,7 +259,16 @@ def list_children2(world: World) -> None:
     number = child.id()
     (one,) = list(base.list_children2())
     shaped(one, pool=str, pool_namespace=str, image=str, id=str, trash=bool)
-    same(one, {"pool": world.pool, "pool_namespace": world.namespace, "image": "clone", "id": number, "trash": False})
+    same(
+        one,
+        {
+            "pool": world.pool,
+            "pool_namespace": world.namespace,
+            "image": "clone",
+            "id": number,
+            "trash": False,
+        },
+    )
     child.close()
     world.api.trash_move(world.ioctx, "clone", 0)
     (one,) = list(base.list_children2())

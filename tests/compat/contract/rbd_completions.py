@@ -26,10 +26,17 @@ class Heard:
         return self.given
 
 
-@expect("rbd.Image.aio_write", "rbd.Image.aio_read", "rbd.Completion.wait_for_complete_and_cb",
-        "rbd.Completion.is_complete", "rbd.Completion.get_return_value")  # fmt: skip
+@expect(
+    "rbd.Image.aio_write",
+    "rbd.Image.aio_read",
+    "rbd.Completion.wait_for_complete_and_cb",
+    "rbd.Completion.is_complete",
+    "rbd.Completion.get_return_value",
+)
 def aio_write_and_read(world: World) -> None:
-    """oncomplete is called with the completion, and for a read with the data; the completion then is complete."""
+    """oncomplete is called with the completion, and for a read with the data; the completion then is
+    complete.
+    """
     image = world.fresh()
     heard = Heard()
     completion = image.aio_write(b"hello", 0, heard)
@@ -48,7 +55,11 @@ def aio_others(world: World) -> None:
     """As the calls that wait."""
     image = world.fresh()
     image.write(b"x" * 2 * MiB, 0)
-    for call, given in ((image.aio_discard, (MiB, MiB)), (image.aio_write_zeroes, (0, 4096)), (image.aio_flush, ())):
+    for call, given in (
+        (image.aio_discard, (MiB, MiB)),
+        (image.aio_write_zeroes, (0, 4096)),
+        (image.aio_flush, ()),
+    ):
         heard = Heard()
         completion = call(*given, heard)
         completion.wait_for_complete_and_cb()
@@ -71,7 +82,9 @@ def aio_read_refused(world: World) -> None:
 
 @expect("rbd.RBD.aio_open_image")
 def aio_open_image(world: World) -> None:
-    """oncomplete gets the completion and the image; for one that is not there the return value is negative."""
+    """oncomplete gets the completion and the image; for one that is not there the return value is
+    negative.
+    """
     world.create()
     heard = Heard()
     completion = world.api.aio_open_image(heard, world.ioctx, "disk")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 from .expecting import expect, refused, same
 from .world import MiB, World
@@ -126,9 +127,13 @@ def two_that_have_it_open(world: World) -> None:
     same(world.open(read_only=True).read(0, 3), b"one")
 
 
-def extents(image: object, offset: int, length: int, start: str | None, **how: object) -> list[tuple[int, int, bool]]:
+def extents(
+    image: Any, offset: int, length: int, start: str | None, **how: object
+) -> list[tuple[int, int, bool]]:
     found: list[tuple[int, int, bool]] = []
-    image.diff_iterate(offset, length, start, lambda at, size, exists: found.append((at, size, exists)), **how)  # type: ignore[attr-defined]
+    image.diff_iterate(
+        offset, length, start, lambda at, size, exists: found.append((at, size, exists)), **how
+    )
     return found
 
 
@@ -142,7 +147,9 @@ def model_of(found: list[tuple[int, int, bool]], old: bytes, new: bytes) -> byte
 
 @expect("rbd.Image.diff_iterate")
 def diff_from_the_beginning(world: World) -> None:
-    """Without a start: extents (offset, length, True) that hold all that is not zero; nothing of an empty image."""
+    """Without a start: extents (offset, length, True) that hold all that is not zero; nothing of an empty
+    image.
+    """
     image = world.fresh(features=61)
     same(extents(image, 0, 8 * MiB, None), [])
     image.write(b"x" * 4096, MiB)
@@ -157,7 +164,9 @@ def diff_from_the_beginning(world: World) -> None:
 
 @expect("rbd.Image.diff_iterate")
 def diff_between_snapshots(world: World) -> None:
-    """Random writes and discards between two snapshots: the extents make the later state of the earlier one."""
+    """Random writes and discards between two snapshots: the extents make the later state of the earlier
+    one.
+    """
     dice = random.Random(11)
     image = world.fresh(features=61)
     states = []
@@ -214,7 +223,9 @@ def diff_refuses(world: World) -> None:
 
 @expect("rbd.Image.diff_iterate")
 def diff_and_the_parent(world: World) -> None:
-    """A clone's diff from the beginning holds what the parent has, and without include_parent only its own."""
+    """A clone's diff from the beginning holds what the parent has, and without include_parent only its
+    own.
+    """
     world.parent()
     clone = world.clone()
     clone.write(b"c" * 4096, 4 * MiB)

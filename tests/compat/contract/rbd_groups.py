@@ -46,7 +46,14 @@ def group_images(world: World) -> None:
     made = group(world, "disk")
     (one,) = list(made.list_images())
     shaped(one, name=str, pool=int, state=int)
-    same(one, {"name": "disk", "pool": world.plain.get_pool_id(), "state": world.rbd.RBD_GROUP_IMAGE_STATE_ATTACHED})
+    same(
+        one,
+        {
+            "name": "disk",
+            "pool": world.plain.get_pool_id(),
+            "state": world.rbd.RBD_GROUP_IMAGE_STATE_ATTACHED,
+        },
+    )
 
 
 @expect("rbd.Group.add_image")

@@ -62,10 +62,20 @@ def closed_images(world: World) -> None:
 
 @expect("rbd.Image.stat")
 def stat(world: World) -> None:
-    """Seven facts; the parent's two say nothing: no name, in bytes, and -1 as a number of 64 bits without sign."""
+    """Seven facts; the parent's two say nothing: no name, in bytes, and -1 as a number of 64 bits without
+    sign.
+    """
     facts = world.fresh(size=10 * MiB, order=22).stat()
-    shaped(facts, size=int, obj_size=int, num_objs=int, order=int, block_name_prefix=str, parent_pool=int,
-           parent_name=bytes)  # fmt: skip
+    shaped(
+        facts,
+        size=int,
+        obj_size=int,
+        num_objs=int,
+        order=int,
+        block_name_prefix=str,
+        parent_pool=int,
+        parent_name=bytes,
+    )
     same((facts["size"], facts["obj_size"], facts["num_objs"], facts["order"]), (10 * MiB, 4 * MiB, 3, 22))
     same((facts["parent_pool"], facts["parent_name"]), (2**64 - 1, b""))
 

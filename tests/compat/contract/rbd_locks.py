@@ -14,7 +14,9 @@ def no_lockers(world: World) -> None:
 
 @expect("rbd.Image.lock_exclusive", "rbd.Image.list_lockers", "rbd.Image.unlock")
 def lock_exclusive(world: World) -> None:
-    """Held once: again by the same is ImageExists, by others ImageBusy; listed with client, cookie, address."""
+    """Held once: again by the same is ImageExists, by others ImageBusy; listed with client, cookie,
+    address.
+    """
     image = world.fresh(features=1)
     same(image.lock_exclusive("cookie"), None)
     with refused(world.rbd.ImageExists, 17):

@@ -20,8 +20,12 @@ def mirror_peers(world: World) -> None:
     same(list(world.api.mirror_peer_list(world.plain)), [])
 
 
-@expect("rbd.RBD.mirror_image_status_list", "rbd.MirrorImageStatusIterator", "rbd.RBD.mirror_image_status_summary",
-        off=True)  # fmt: skip
+@expect(
+    "rbd.RBD.mirror_image_status_list",
+    "rbd.MirrorImageStatusIterator",
+    "rbd.RBD.mirror_image_status_summary",
+    off=True,
+)
 def mirror_image_status(world: World) -> None:
     """None, and an empty summary."""
     same(list(world.api.mirror_image_status_list(world.plain)), [])
@@ -42,7 +46,12 @@ def mirror_image_info(world: World) -> None:
     same(info, {"global_id": "", "state": world.rbd.RBD_MIRROR_IMAGE_DISABLED, "primary": False})
 
 
-@expect("rbd.Image.mirror_image_promote", "rbd.Image.mirror_image_demote", "rbd.Image.mirror_image_resync", off=True)
+@expect(
+    "rbd.Image.mirror_image_promote",
+    "rbd.Image.mirror_image_demote",
+    "rbd.Image.mirror_image_resync",
+    off=True,
+)
 def mirror_image_promote(world: World) -> None:
     """Promoting and resyncing are ImageNotFound, demoting InvalidArgument."""
     image = world.fresh()
@@ -53,30 +62,49 @@ def mirror_image_promote(world: World) -> None:
         image.mirror_image_demote()
 
 
-@expect("rbd.Image.mirror_image_get_mode", "rbd.Image.mirror_image_get_status", "rbd.Image.mirror_image_create_snapshot",
-        "rbd.Image.mirror_image_get_instance_id", off=True)  # fmt: skip
+@expect(
+    "rbd.Image.mirror_image_get_mode",
+    "rbd.Image.mirror_image_get_status",
+    "rbd.Image.mirror_image_create_snapshot",
+    "rbd.Image.mirror_image_get_instance_id",
+    off=True,
+)
 def mirror_image_facts(world: World) -> None:
     """Mode 0; a status of nothing, since 1970, `status not found`; the other two are InvalidArgument."""
     image = world.fresh()
     same(image.mirror_image_get_mode(), 0)
     status = image.mirror_image_get_status()
-    same((status["name"], status["state"], status["up"], status["description"]), ("disk", 0, False, "status not found"))
+    same(
+        (status["name"], status["state"], status["up"], status["description"]),
+        ("disk", 0, False, "status not found"),
+    )
     same((status["remote_statuses"], status["last_update"]), ([], datetime.datetime(1970, 1, 1)))
     for call in (image.mirror_image_create_snapshot, image.mirror_image_get_instance_id):
         with refused(world.rbd.InvalidArgument, 22):
             call()
 
 
-@expect("rbd.RBD.mirror_image_info_list", "rbd.RBD.mirror_image_instance_id_list", "rbd.MirrorImageInfoIterator",
-        "rbd.MirrorImageInstanceIdIterator", off=True)  # fmt: skip
+@expect(
+    "rbd.RBD.mirror_image_info_list",
+    "rbd.RBD.mirror_image_instance_id_list",
+    "rbd.MirrorImageInfoIterator",
+    "rbd.MirrorImageInstanceIdIterator",
+    off=True,
+)
 def mirror_lists(world: World) -> None:
     """Empty."""
     same(list(world.api.mirror_image_info_list(world.plain)), [])
     same(list(world.api.mirror_image_instance_id_list(world.plain)), [])
 
 
-@expect("rbd.RBD.mirror_uuid_get", "rbd.RBD.mirror_peer_bootstrap_create", "rbd.RBD.mirror_peer_add",
-        "rbd.RBD.mirror_peer_remove", "rbd.RBD.mirror_peer_get_attributes", off=True)  # fmt: skip
+@expect(
+    "rbd.RBD.mirror_uuid_get",
+    "rbd.RBD.mirror_peer_bootstrap_create",
+    "rbd.RBD.mirror_peer_add",
+    "rbd.RBD.mirror_peer_remove",
+    "rbd.RBD.mirror_peer_get_attributes",
+    off=True,
+)
 def mirror_peers_refused(world: World) -> None:
     """No uuid (ImageNotFound), no bootstrap and no peer (InvalidArgument); removing none is None."""
     with refused(world.rbd.ImageNotFound, 2):
@@ -118,8 +146,12 @@ def migration_status_of_none(world: World) -> None:
         world.api.migration_status(world.ioctx, "disk")
 
 
-@expect("rbd.RBD.migration_prepare", "rbd.RBD.migration_execute", "rbd.RBD.migration_commit",
-        "rbd.RBD.migration_status")  # fmt: skip
+@expect(
+    "rbd.RBD.migration_prepare",
+    "rbd.RBD.migration_execute",
+    "rbd.RBD.migration_commit",
+    "rbd.RBD.migration_status",
+)
 def migration(world: World) -> None:
     """Prepare, execute, commit: the image has the new name, and its content."""
     image = world.fresh()

@@ -192,7 +192,12 @@ def remove_tells_its_progress(world: World) -> None:
     ioctx = world.keep(world.cluster.open_ioctx(world.pool))
     ioctx.set_namespace(world.namespace)
     calls: list[tuple[int, int]] = []
-    world.api.remove(ioctx, "disk", on_progress=lambda done, whole: calls.append((done, whole)) or 0)
+
+    def tell(done: int, whole: int) -> int:
+        calls.append((done, whole))
+        return 0
+
+    world.api.remove(ioctx, "disk", on_progress=tell)
     assert calls, "it was never called"
     assert all(0 <= done <= whole for done, whole in calls), calls
 
@@ -273,7 +278,9 @@ def pool_stats(world: World) -> None:
 
 @expect("rbd.RBD.features_to_string", "rbd.RBD.features_from_string")
 def feature_names(world: World) -> None:
-    """Numbers to names, in order of the alphabet and with commas, and back; a bit that has no name is InvalidArgument."""
+    """Numbers to names, in order of the alphabet and with commas, and back; a bit that has no name is
+    InvalidArgument.
+    """
     same(world.api.features_to_string(61), "deep-flatten,exclusive-lock,fast-diff,layering,object-map")
     same(world.api.features_from_string("layering,deep-flatten"), 33)
     same(world.api.features_to_string(0), "")

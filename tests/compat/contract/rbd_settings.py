@@ -48,7 +48,10 @@ def image_configuration(world: World) -> None:
     same(found["rbd_cache"]["source"], world.rbd.RBD_CONFIG_SOURCE_CONFIG)
     same(image.config_set("rbd_cache", "false"), None)
     found = {one["name"]: one for one in image.config_list()}
-    same(found["rbd_cache"], {"name": "rbd_cache", "value": "false", "source": world.rbd.RBD_CONFIG_SOURCE_IMAGE})
+    same(
+        found["rbd_cache"],
+        {"name": "rbd_cache", "value": "false", "source": world.rbd.RBD_CONFIG_SOURCE_IMAGE},
+    )
     same(image.config_get("rbd_cache"), "false")
     same(image.config_remove("rbd_cache"), None)
     with refused(KeyError):
@@ -59,7 +62,12 @@ def image_configuration(world: World) -> None:
 def qos_of_an_image(world: World) -> None:
     """The limits that Cinder sets are known: rbd_qos_iops_limit and its sisters."""
     image = world.fresh()
-    for key in ("rbd_qos_iops_limit", "rbd_qos_bps_limit", "rbd_qos_read_iops_limit", "rbd_qos_write_bps_burst"):
+    for key in (
+        "rbd_qos_iops_limit",
+        "rbd_qos_bps_limit",
+        "rbd_qos_read_iops_limit",
+        "rbd_qos_write_bps_burst",
+    ):
         image.config_set(key, "100")
         (found,) = [one for one in image.config_list() if one["name"] == key]
         same((found["value"], found["source"]), ("100", world.rbd.RBD_CONFIG_SOURCE_IMAGE))
@@ -76,8 +84,13 @@ def image_configuration_refused(world: World) -> None:
             image.config_set(key, value)
 
 
-@expect("rbd.RBD.pool_metadata_get", "rbd.RBD.pool_metadata_set", "rbd.RBD.pool_metadata_list",
-        "rbd.RBD.pool_metadata_remove", "rbd.PoolMetadataIterator")  # fmt: skip
+@expect(
+    "rbd.RBD.pool_metadata_get",
+    "rbd.RBD.pool_metadata_set",
+    "rbd.RBD.pool_metadata_list",
+    "rbd.RBD.pool_metadata_remove",
+    "rbd.PoolMetadataIterator",
+)
 def pool_metadata(world: World) -> None:
     """As with an image's; a key that is not there is a KeyError."""
     same(world.api.pool_metadata_set(world.plain, "key", "value"), None)
@@ -90,8 +103,13 @@ def pool_metadata(world: World) -> None:
         world.api.pool_metadata_remove(world.plain, "key")
 
 
-@expect("rbd.RBD.config_list", "rbd.RBD.config_set", "rbd.RBD.config_get", "rbd.RBD.config_remove",
-        "rbd.ConfigPoolIterator")  # fmt: skip
+@expect(
+    "rbd.RBD.config_list",
+    "rbd.RBD.config_set",
+    "rbd.RBD.config_get",
+    "rbd.RBD.config_remove",
+    "rbd.ConfigPoolIterator",
+)
 def pool_configuration(world: World) -> None:
     """As with an image's, the source is the pool; images inherit it."""
     same(world.api.config_set(world.plain, "rbd_qos_iops_limit", "77"), None)

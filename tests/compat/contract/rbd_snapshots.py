@@ -18,7 +18,10 @@ def snapshots_listed(world: World) -> None:
     found = list(image.list_snaps())
     for one in found:
         shaped(one, id=int, size=int, name=str, namespace=int)
-    same([(one["name"], one["size"], one["namespace"]) for one in found], [("b", 8 * MiB, 0), ("a", 4 * MiB, 0)])
+    same(
+        [(one["name"], one["size"], one["namespace"]) for one in found],
+        [("b", 8 * MiB, 0), ("a", 4 * MiB, 0)],
+    )
     assert found[0]["id"] < found[1]["id"]
 
 
@@ -166,7 +169,9 @@ def protection(world: World) -> None:
 
 @expect("rbd.Image.set_snap")
 def set_snap(world: World) -> None:
-    """Reads are as of the snapshot, and writes refused, until set_snap(None); one that is not there is refused."""
+    """Reads are as of the snapshot, and writes refused, until set_snap(None); one that is not there is
+    refused.
+    """
     image = world.fresh()
     image.write(b"then", 0)
     image.create_snap("snap")
@@ -197,7 +202,9 @@ def set_snap_by_id(world: World) -> None:
 
 @expect("rbd.Image.get_snap_limit", "rbd.Image.set_snap_limit", "rbd.Image.remove_snap_limit")
 def snap_limit(world: World) -> None:
-    """Both setters answer 0. Without one, the largest number of 64 bits; one more than it allows is DiskQuotaExceeded, EDQUOT."""
+    """Both setters answer 0. Without one, the largest number of 64 bits; one more than it allows is
+    DiskQuotaExceeded, EDQUOT.
+    """
     image = world.fresh()
     same(image.get_snap_limit(), 2**64 - 1)
     same(image.set_snap_limit(1), 0)

@@ -23,7 +23,14 @@ def trash_list(world: World) -> None:
     number = thrown(world, 3600)
     same(world.api.list(world.ioctx), [])
     (one,) = list(world.api.trash_list(world.ioctx))
-    shaped(one, id=str, name=str, source=str, deletion_time=datetime.datetime, deferment_end_time=datetime.datetime)
+    shaped(
+        one,
+        id=str,
+        name=str,
+        source=str,
+        deletion_time=datetime.datetime,
+        deferment_end_time=datetime.datetime,
+    )
     same((one["id"], one["name"], one["source"]), (number, "disk", "USER"))
     waits = one["deferment_end_time"] - one["deletion_time"]
     same(round(waits.total_seconds()), 3600)
@@ -58,8 +65,14 @@ def trash_move_while_open(world: World) -> None:
 def trash_get(world: World) -> None:
     """The dict of one; ImageNotFound where there is none."""
     number = thrown(world)
-    one = shaped(world.api.trash_get(world.ioctx, number), id=str, name=str, source=str,
-                 deletion_time=datetime.datetime, deferment_end_time=datetime.datetime)  # fmt: skip
+    one = shaped(
+        world.api.trash_get(world.ioctx, number),
+        id=str,
+        name=str,
+        source=str,
+        deletion_time=datetime.datetime,
+        deferment_end_time=datetime.datetime,
+    )
     same(one["name"], "disk")
     with refused(world.rbd.ImageNotFound, 2):
         world.api.trash_get(world.ioctx, "none")

@@ -1,7 +1,7 @@
-"""Run the expectations on one pair of modules: `python -m contract.run --modules DIR --conf FILE [--out FILE] [NAME…]`.
+"""Run the expectations on one pair of modules: `python -m contract.run --conf FILE [--out FILE] [NAME…]`.
 
-Writes a JSON object: `surface`, what names the modules have, and `answers`, for each expectation nothing where the
-modules do as it says, or what they did instead. Exit status 0 unless it could not begin.
+Writes a JSON object: `surface`, what names the modules have, and `answers`, for each expectation nothing
+where the modules do as it says, or what they did instead. Exit status 0 unless it could not begin.
 """
 
 from __future__ import annotations

@@ -15,8 +15,19 @@ CLASSES = {
 }
 ITERATORS = re.compile(r".*(Iterator|OpCtx)$")
 # Not meant for anyone but the modules themselves.
-INTERNAL = {"cstr", "cstr_list", "decode_cstr", "flatten_dict", "wraps", "requires", "requires_not_closed",
-            "set_object_locator", "set_object_namespace", "opt", "list2"}  # fmt: skip
+INTERNAL = {
+    "cstr",
+    "cstr_list",
+    "decode_cstr",
+    "flatten_dict",
+    "wraps",
+    "requires",
+    "requires_not_closed",
+    "set_object_locator",
+    "set_object_namespace",
+    "opt",
+    "list2",
+}
 
 
 def surface_of(rbd: ModuleType, rados: ModuleType) -> dict[str, dict[str, Any]]:

@@ -12,7 +12,7 @@ MiB = 1 << 20
 
 
 class World:
-    """The modules `rbd` and `rados`, and a cluster's (or a store's) ceph.conf, with scratch pools made for the run.
+    """The modules `rbd` and `rados`, a cluster's (or a store's) ceph.conf, and the run's scratch pools.
 
     `next` gives each expectation a namespace that no other has used, and what it opened is closed after it.
     """
