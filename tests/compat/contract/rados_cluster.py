@@ -189,6 +189,19 @@ def pools(world: World) -> None:
         world.cluster.delete_pool(name)
 
 
+@expect("rados.Rados.delete_pool")
+def pool_goes_with_its_images(world: World) -> None:
+    """A pool takes images and objects along."""
+    name = f"{world.pool}-full"
+    world.cluster.create_pool(name)
+    with world.cluster.open_ioctx(name) as ioctx:
+        world.api.pool_init(ioctx, True)
+        world.api.create(ioctx, "disk", 1 << 20)
+        ioctx.write_full("thing", b"x")
+    same(world.cluster.delete_pool(name), None)
+    same(world.cluster.pool_exists(name), False)
+
+
 @expect("rados.Rados.pool_lookup", "rados.Rados.pool_reverse_lookup")
 def pool_lookup(world: World) -> None:
     """Name to number and back; None and ObjectNotFound where there is none."""
