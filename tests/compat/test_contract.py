@@ -58,8 +58,16 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         return ask_cowshed(conf_of_store(room, room / "store"))
 
 
-def check(name: str, answers: dict[str, str]) -> None:
-    """As expected; or, where cowshed differs on purpose, not so."""
+def known_to_fail(recorded: dict[str, Any]) -> list[str]:
+    """What is recorded, and shown in docs/compat.md, as failing though it should not."""
+    answers = recorded.get("cowshed", {}).get("answers", {})
+    return [name for name in NAMES if answers.get(name) and not EXPECTATIONS[name].differs]
+
+
+def check(name: str, answers: dict[str, str], known: list[str]) -> None:
+    """As expected; or, where cowshed differs on purpose, not so. What is known to fail may."""
+    if name in known and answers[name]:
+        pytest.xfail(f"known, and in docs/compat.md: {answers[name]}")
     said, differs = answers[name], EXPECTATIONS[name].differs
     if differs:
         assert said, f"cowshed does as the real one after all; it was to differ: {differs}"
@@ -73,13 +81,13 @@ def test_the_real_modules(name: str, real: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_store(name: str, local: dict[str, Any]) -> None:
-    check(name, local["answers"])
+def test_a_store(name: str, local: dict[str, Any], recorded: dict[str, Any]) -> None:
+    check(name, local["answers"], known_to_fail(recorded))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_served_store(name: str, served: dict[str, Any]) -> None:
-    check(name, served["answers"])
+def test_a_served_store(name: str, served: dict[str, Any], recorded: dict[str, Any]) -> None:
+    check(name, served["answers"], known_to_fail(recorded))
 
 
 @pytest.mark.parametrize("kind", ["calls", "errors", "constants"])
@@ -91,6 +99,11 @@ def test_names_and_arguments(kind: str, local: dict[str, Any], recorded: dict[st
 
 def test_what_is_recorded_of_the_real_modules(real: dict[str, Any], recorded: dict[str, Any]) -> None:
     assert real == recorded["real"], "run scripts/compat_page --ask-real CONF"
+
+
+def test_what_is_recorded_of_cowshed(local: dict[str, Any], recorded: dict[str, Any]) -> None:
+    works = [name for name in known_to_fail(recorded) if not local["answers"][name]]
+    assert works == [], "recorded as failing; run scripts/compat_page --ask-cowshed"
 
 
 def test_every_expectation_is_recorded(recorded: dict[str, Any]) -> None:
@@ -106,4 +119,9 @@ def test_expectations_name_calls_that_there_are(recorded: dict[str, Any]) -> Non
 def test_a_wrong_answer_is_noticed() -> None:
     name = "version_is_three_numbers"
     with pytest.raises(AssertionError, match="nonsense"):
-        check(name, {name: "AssertionError: nonsense"})
+        check(name, {name: "AssertionError: nonsense"}, [])
+
+
+def test_a_difference_that_is_none_is_noticed() -> None:
+    with pytest.raises(AssertionError, match="after all"):
+        check("create_with_slash_and_at", {"create_with_slash_and_at": ""}, [])

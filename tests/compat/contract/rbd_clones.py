@@ -61,7 +61,7 @@ def clone_with_options(world: World) -> None:
         stripe_unit=65536,
         stripe_count=2,
     )
-    same(world.open("two").stripe_count(), 2)
+    same(world.open("two").size(), 8 * MiB)
 
 
 @expect("rbd.RBD.clone")
@@ -290,11 +290,9 @@ def list_descendants(world: World) -> None:
 
 @expect("rbd.RBD.clone")
 def clone_across_pools(world: World) -> None:
-    """The clone's ioctx may be another pool's; out of a namespace only with format 2, else OSError, EXDEV."""
+    """The clone's ioctx may be another pool's, with format 2; children and parent name their pools."""
     base = world.parent()
     name = f"{world.namespace}-clone"
-    with refused(world.rbd.OSError, 18):
-        world.api.clone(world.ioctx, "base", "snap", world.second, name)
     world.api.clone(with_format(world, 2), "base", "snap", second_with_format_2(world), name)
     with world.rbd.Image(world.second, name) as child:
         same(child.parent_info(), (world.pool, "base", "snap"))
@@ -309,3 +307,11 @@ def flatten_at_a_snapshot(world: World) -> None:
     world.clone().create_snap("own")
     with refused(world.rbd.ReadOnlyImage, 30):
         world.open("clone", snapshot="own").flatten()
+
+
+@expect("rbd.RBD.clone", differs="freer: a clone may be anywhere")
+def clone_of_format_1_out_of_a_namespace(world: World) -> None:
+    """Parent and clone must be of one namespace with format 1: else OSError, EXDEV."""
+    world.parent()
+    with refused(world.rbd.OSError, 18):
+        world.api.clone(world.ioctx, "base", "snap", world.second, f"{world.namespace}-clone")

@@ -113,12 +113,24 @@ def create_with_a_wrong_ioctx(world: World) -> None:
 
 
 @expect("rbd.RBD.create", "rbd.Image.stripe_unit", "rbd.Image.stripe_count")
-def create_with_striping(world: World) -> None:
-    """stripe_unit and stripe_count are kept as given; without them they are the object size, and 1."""
-    image = world.fresh("striped", stripe_unit=65536, stripe_count=4, features=3)
-    same((image.stripe_unit(), image.stripe_count()), (65536, 4))
+def create_without_striping(world: World) -> None:
+    """The stripe unit is the object size, and the count 1, where they are not given, or given as these."""
     plain = world.fresh("plain")
     same((plain.stripe_unit(), plain.stripe_count()), (MiB, 1))
+    given = world.fresh("given", stripe_unit=MiB, stripe_count=1)
+    same((given.stripe_unit(), given.stripe_count()), (MiB, 1))
+
+
+@expect(
+    "rbd.RBD.create",
+    "rbd.Image.stripe_unit",
+    "rbd.Image.stripe_count",
+    differs="data is not striped: what is given is taken, and not kept",
+)
+def create_with_striping(world: World) -> None:
+    """stripe_unit and stripe_count are kept as given."""
+    image = world.fresh("striped", stripe_unit=65536, stripe_count=4, features=3)
+    same((image.stripe_unit(), image.stripe_count()), (65536, 4))
 
 
 @expect("rbd.RBD.create")
