@@ -1,4 +1,4 @@
-"""`target`: cowshed's look-alike and, where COWSHED_TEST_CEPH_CONF names one, a real cluster; the services on it."""
+"""`target`: cowshed, and a real cluster where COWSHED_TEST_CEPH_CONF names one; `start`: services on it."""
 
 from __future__ import annotations
 
