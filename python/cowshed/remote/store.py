@@ -30,8 +30,8 @@ from cowshed.store.records import (
     Watcher,
 )
 from cowshed.store.spec import GroupSpec, ImageSpec, SnapSpec, as_spec
-from cowshed.wire.answers import DaemonInfo
 from cowshed.store.steps import ObjectStep
+from cowshed.wire.answers import DaemonInfo
 
 if TYPE_CHECKING:
     from cowshed.remote.image import RemoteImage

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
+from cowshed.compat.rados.aio import AsynchronousCalls
+from cowshed.compat.rados.applications import Applications
 from cowshed.compat.rados.errors import IoctxStateError, asking, make_ex, name_text
-from cowshed.compat.scope import Scope, Scoped
+from cowshed.compat.rados.object import ObjectIterator
+from cowshed.compat.rados.unsupported import Unsupported
+from cowshed.compat.scope import Scope
 from cowshed.errors import NotFound
 from cowshed.store import PoolInfo
 
@@ -16,10 +21,11 @@ if TYPE_CHECKING:
     from cowshed.compat.rados.cluster import Rados
 
 
-class Ioctx(Scoped):
+class Ioctx(AsynchronousCalls, Applications, Unsupported):
     """Made by `Rados.open_ioctx`. Open until `close`, or the end of its Rados."""
 
     def __init__(self, rados: Rados, name: str, pool: PoolInfo) -> None:
+        super().__init__()
         self._rados = rados
         self._pool = pool
         self._pid = os.getpid()
@@ -43,7 +49,9 @@ class Ioctx(Scoped):
             )
 
     def close(self) -> None:
-        """May be called again."""
+        """Return when the asynchronous calls that were begun are done. May be called again."""
+        if os.getpid() == self._pid:
+            self._stop_worker()
         self.state = "closed"
 
     def __enter__(self) -> Self:
@@ -64,6 +72,18 @@ class Ioctx(Scoped):
         other = self._rados.open_ioctx2(self._pool.id)
         other.nspace, other.locator_key = self.nspace, self.locator_key
         return other
+
+    def within(self, nspace: str) -> Ioctx:
+        """This same one for a single call, in another namespace."""
+        self.require_ioctx_open()
+        view = copy.copy(self)
+        view.nspace = nspace
+        return view
+
+    def list_objects(self) -> ObjectIterator:
+        """The objects in its namespace; in all of them, if that is LIBRADOS_ALL_NSPACES."""
+        self.require_ioctx_open()
+        return ObjectIterator(self)
 
     # --- pool and namespace
 
