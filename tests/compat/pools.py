@@ -30,9 +30,8 @@ class Rbd:
             io.store.create(_spec(io, name), size)
 
     def clone(self, io: Pool, parent: str, snapshot: str, to: Pool, name: str) -> None:
-        form = next(
-            o.value for o in io.store.config(pool=io.scope().pool) if o.name == "rbd_default_clone_format"
-        )
+        options = {option.name: option.value for option in io.store.config(pool=io.scope().pool)}
+        form = options["rbd_default_clone_format"]
         with answering("error creating clone"):
             io.store.clone(_spec(io, parent).at(snapshot), _spec(to, name), clone_format=int(form))
 

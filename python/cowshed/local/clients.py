@@ -114,6 +114,12 @@ class Openings:
                 raise NotFound(f"no one holds the exclusive lock as {broken!r}")
             self._disown(image_id)
 
+    def disown(self, image_id: str) -> None:
+        """The image has no exclusive lock any more: whoever held it holds nothing."""
+        with self._lock:
+            if image_id in self.owners:
+                self._disown(image_id)
+
     def fence(self, image_id: str, make: Callable[[], Fence]) -> Fence:
         """The image's fence, which follows the lock until `unfence` was called as often as this."""
         with self._lock:

@@ -204,7 +204,9 @@ class LocalStore(LocalTrash, LocalGroups, LocalSettings, LocalLocks, LocalMigrat
 
     def update_features(self, spec: ImageSpec | str, features: Sequence[str], enabled: bool) -> None:
         with kernel_errors:
-            image_features.update(self._catalog, as_image(spec), features, enabled)
+            image_id = image_features.update(self._catalog, as_image(spec), features, enabled)
+        if not enabled and "exclusive-lock" in features:
+            self._openings.disown(image_id)
 
     # --- snapshots
 

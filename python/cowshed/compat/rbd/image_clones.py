@@ -14,6 +14,7 @@ from cowshed.store.features import NAMES
 
 _ORDERS = range(12, 26)
 _MUTABLE = ("exclusive-lock", "object-map", "fast-diff")
+_REMOVABLE = (*_MUTABLE, "deep-flatten")
 
 
 class Child(TypedDict):
@@ -83,7 +84,7 @@ class Clones(Opened):
         wanted = {name for bit, name in enumerate(NAMES) if unsigned(features) >> bit & 1}
         has = set(self._scope.store.stat(target).features)
         for change, enabled in ((has - wanted, False), (wanted - has, True)):
-            names = [name for name in _MUTABLE if name in change]
+            names = [name for name in (_MUTABLE if enabled else _REMOVABLE) if name in change]
             if names:
                 self._scope.store.update_features(target, names, enabled)
 

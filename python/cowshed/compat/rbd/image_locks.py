@@ -99,14 +99,11 @@ class Locks(Opened):
             raise make_error(22, f"error updating features for image {self._called!r}")
         names = [name for bit, name in enumerate(NAMES) if bits >> bit & 1]
         spec = self._changeable()
-        if not enabled and "exclusive-lock" in names:
-            self._take(self._writable())  # so that no one else is left with a lock that is none
         self._scope.store.update_features(spec, names, bool(enabled))
         if "exclusive-lock" in names:
+            self._holds = False
             if enabled:
                 self._take(self._writable())
-            else:
-                self._let_go()
 
     @answered("error acquiring lock on")
     def lock_acquire(self, lock_mode: int) -> None:

@@ -63,7 +63,7 @@ class Opened:
         if self._scope.pid != os.getpid():
             raise make_error(
                 errno.ENOTCONN,
-                f"image {self._called!r} was opened by process {self._scope.pid}; this one was forked from it",
+                f"image {self._called!r} was opened by process {self._scope.pid}, not by this one",
             )
 
     def _spec(self) -> ImageSpec:
