@@ -1,0 +1,79 @@
+"""`target`: cowshed, and a real cluster where COWSHED_TEST_CEPH_CONF names one; `start`: services on it."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cowshed
+from ceph.fixtures import ceph_conf  # noqa: F401 - a fixture
+from compat.entering import clustered
+from openstack.harness.process import Service
+from openstack.harness.target import Target
+from serve.daemons import run
+
+POOLS = ("rbd", "images", "volumes", "vms", "backups")
+PACKAGE = Path(cowshed.__file__).resolve().parent
+REAL = Path("/usr/lib/python3/dist-packages")
+NEEDED = {"glance_store": "glance_store", "nova": "nova", "os_brick": "os-brick"}
+
+Start = Callable[..., Service]
+
+
+def real_modules(folder: Path) -> Path:
+    """A directory with librbd's own modules alone; skips where they are not here or not for this Python."""
+    folder.mkdir()
+    for name in ("rbd", "rados"):
+        file = REAL / f"{name}.{sysconfig.get_config_var('SOABI')}.so"
+        if not file.exists():
+            pytest.skip(f"{file} is not here (Debian's python3-{name}, for this Python's version)")
+        (folder / file.name).symlink_to(file)
+    return folder
+
+
+@pytest.fixture(scope="session", params=["cowshed", "ceph"])
+def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """One for all tests of the run: they keep out of one another's way by names of their own."""
+    missing = [package for module, package in NEEDED.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)} (pip install 'cowshed[test-openstack]')")
+    work = tmp_path_factory.mktemp("target")
+    if request.param == "ceph":
+        conf: Path = request.getfixturevalue("ceph_conf")
+        yield Target("ceph", conf, real_modules(work / "modules"), None, conf.parent)
+        return
+    with clustered(work) as cluster:
+        # Those that the real cluster of tests/ceph has.
+        for pool in set(POOLS) - {line.strip() for line in run(cluster.store, "pool", "ls").splitlines()}:
+            run(cluster.store, "pool", "create", pool)
+        cluster.keyring("admin", "--role", "admin")
+        for user in ("glance", "nova", "cinder", "cinder-backup"):
+            cluster.keyring(user)
+        conf = work / "ceph.conf"
+        conf.write_text(run(cluster.store, "compat", "conf"))
+        compat = PACKAGE / "compat"
+        yield Target("cowshed", conf, compat / "modules", compat / "bin", work, PACKAGE.parent)
+    with cowshed.open(cluster.store) as left:
+        assert left.check() == []
+
+
+@pytest.fixture
+def start(target: Target, tmp_path: Path) -> Iterator[Start]:
+    """Starts services on the target, which end with the test: `start("glance", thin=True)`."""
+    assert sys.executable
+    with ExitStack() as stack:
+        count = 0
+
+        def begin(room: str, **settings: Any) -> Service:
+            nonlocal count
+            count += 1
+            return stack.enter_context(Service(target, room, tmp_path / f"{room}{count}", **settings))
+
+        yield begin
