@@ -24,6 +24,7 @@ LAYERS: list[set[str]] = [
     {"cloud", "backup", "doctor", "demo"},
     {"compat", "serve", "attach"},
     {"cli"},
+    {"programs"},
     {"__main__"},
 ]
 # `cowshed` itself only hands out names, when they are first asked for; anyone may ask it for its version.

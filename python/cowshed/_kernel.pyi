@@ -370,13 +370,15 @@ class ClientTls:
         *,
         ca: str | PathLike[str] | None = None,
         server_name: str | None = None,
+        fingerprint: bytes | None = None,
         certificate: str | PathLike[str] | None = None,
         key: str | PathLike[str] | None = None,
     ) -> None:
         """`ca`: the authorities that a server's certificate must come from; None: those of the system.
 
         `server_name`: the name that the certificate must bear, if not the host's (over a Unix socket:
-        `localhost`). `certificate` and `key`: the client's own, for servers that ask for one.
+        `localhost`). `fingerprint`: the SHA-256 of the one certificate that is trusted instead, whatever
+        it says. `certificate` and `key`: the client's own, for servers that ask for one.
         """
 
 @final

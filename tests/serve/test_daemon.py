@@ -227,7 +227,7 @@ def test_settings_from_a_file(store: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "status", "complaint"),
     [
-        (["--listen", "0.0.0.0:1"], 22, "needs TLS"),
+        (["--listen", "0.0.0.0:1", "--insecure"], 22, "needs TLS"),
         (["--drain", "soon"], 22, "--drain"),
         (["--log-format", "xml"], 22, "--log-format"),
         (["--cache", "much"], 22, "--cache"),

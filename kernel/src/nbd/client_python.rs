@@ -12,7 +12,7 @@ use super::client::link::Address;
 use super::client::{Client, Extent, Target};
 use crate::buffers::{Bytes, filled, with_bytes};
 use crate::error::Error;
-use crate::nbd::tls::ClientTls;
+use crate::nbd::tls::{ClientTls, Trust};
 
 /// Where systems keep the authorities that they trust, in one file.
 const SYSTEM_CA: [&str; 3] =
@@ -27,23 +27,34 @@ pub struct PyClientTls {
 #[pymethods]
 impl PyClientTls {
     #[new]
-    #[pyo3(signature = (*, ca=None, server_name=None, certificate=None, key=None))]
+    #[pyo3(signature = (*, ca=None, server_name=None, fingerprint=None, certificate=None, key=None))]
     fn new(
         ca: Option<PathBuf>,
         server_name: Option<String>,
+        fingerprint: Option<Vec<u8>>,
         certificate: Option<PathBuf>,
         key: Option<PathBuf>,
     ) -> PyResult<PyClientTls> {
-        let system = || SYSTEM_CA.iter().map(PathBuf::from).find(|path| path.exists());
-        let ca = ca.or_else(system).ok_or_else(|| {
-            Error::invalid("this system has no list of trusted authorities: give the file that holds yours")
-        })?;
         let own = match (&certificate, &key) {
             (Some(certificate), Some(key)) => Some((certificate.as_path(), key.as_path())),
             (None, None) => None,
             _ => return Err(Error::invalid("a certificate and its key go together: give both").into()),
         };
-        Ok(PyClientTls { tls: ClientTls::load(&ca, server_name, own)? })
+        let system = || SYSTEM_CA.iter().map(PathBuf::from).find(|path| path.exists());
+        let tls = if let Some(fingerprint) = fingerprint {
+            let sha256 = fingerprint
+                .try_into()
+                .map_err(|_| Error::invalid("the SHA-256 of a certificate has 32 bytes"))?;
+            ClientTls::load(&Trust::Certificate(sha256), server_name, own)?
+        } else {
+            let ca = ca.or_else(system).ok_or_else(|| {
+                Error::invalid(
+                    "this system has no list of trusted authorities: give the file that holds yours",
+                )
+            })?;
+            ClientTls::load(&Trust::Authorities(&ca), server_name, own)?
+        };
+        Ok(PyClientTls { tls })
     }
 }
 

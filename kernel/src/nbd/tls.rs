@@ -5,11 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{
-    ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection, crypto,
+    CertificateError, ClientConfig, ClientConnection, Connection, DigitallySignedStruct, RootCertStore,
+    ServerConfig, ServerConnection, SignatureScheme, crypto,
 };
 
 use super::stream::Socket;
@@ -48,6 +52,14 @@ pub struct ServerFiles {
     pub key: PathBuf,
     /// Who signs clients' certificates.
     pub client_ca: Option<PathBuf>,
+}
+
+/// How a client knows its server.
+pub enum Trust<'a> {
+    /// By a certificate that one of the authorities in this PEM file has signed, and that bears the server's name.
+    Authorities(&'a Path),
+    /// By one certificate alone, whatever it says, of which this is the SHA-256.
+    Certificate([u8; 32]),
 }
 
 /// Whom a client trusts, and how it proves who it is.
@@ -131,14 +143,27 @@ impl ServerFiles {
 }
 
 impl ClientTls {
-    /// From PEM files: the authorities to trust, and the client's own certificate and key. `server_name` is the name that
-    /// the server must have, if not the host's.
-    pub fn load(ca: &Path, server_name: Option<String>, own: Option<(&Path, &Path)>) -> Result<ClientTls> {
+    /// Whom to trust, and from PEM files the client's own certificate and key. `server_name` is the name that the server
+    /// must have, if not the host's.
+    pub fn load(
+        trust: &Trust<'_>,
+        server_name: Option<String>,
+        own: Option<(&Path, &Path)>,
+    ) -> Result<ClientTls> {
         let unfit = |e: &dyn std::fmt::Display| Error::invalid(format!("TLS cannot be set up: {e}"));
+        let verifier: Arc<dyn ServerCertVerifier> = match *trust {
+            Trust::Authorities(path) => {
+                let roots = Arc::new(roots(path)?);
+                let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider()).build();
+                verifier.map_err(|e| unfit(&e))?
+            }
+            Trust::Certificate(sha256) => Arc::new(Pinned { sha256, provider: provider() }),
+        };
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|e| unfit(&e))?
-            .with_root_certificates(roots(ca)?);
+            .dangerous()
+            .with_custom_certificate_verifier(verifier);
         let config = match own {
             None => builder.with_no_client_auth(),
             Some((certificate, key_file)) => builder
@@ -154,6 +179,55 @@ impl ClientTls {
         let name = ServerName::try_from(name).map_err(broken)?;
         let state = ClientConnection::new(self.config.clone(), name).map_err(broken)?;
         Tls::agree(socket, Connection::Client(state))
+    }
+}
+
+/// Trusts the one certificate that it knows. That the server has its key, the handshake's signature proves.
+#[derive(Debug)]
+struct Pinned {
+    sha256: [u8; 32],
+    provider: Arc<crypto::CryptoProvider>,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        shown: &CertificateDer<'_>,
+        _chain: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _stapled: &[u8],
+        _now: UnixTime,
+    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
+        let hash = TLS13_AES_128_GCM_SHA256.tls13().map(|suite| suite.common.hash_provider.hash(shown));
+        if hash.is_some_and(|hash| hash.as_ref() == self.sha256) {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(CertificateError::ApplicationVerificationFailure.into())
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        shown: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        crypto::verify_tls12_signature(message, shown, signed, known)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        shown: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        crypto::verify_tls13_signature(message, shown, signed, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -126,6 +126,10 @@ FAMILIES: dict[str, dict[str, Entry]] = {
     },
     "Daemon": {
         "serve": Entry("serve", "serve", "Serve the store to many at once."),
+        "compat path": Entry("compat", "path", "Print where rbd's and rados' look-alikes are."),
+        "compat run": Entry("compat", "run", "Run a program with the look-alikes."),
+        "compat conf": Entry("compat", "conf", "Print a ceph.conf for programs that know RBD."),
+        "compat keyring": Entry("compat", "keyring", "Make the keyring that lets such a program in."),
         "token create": Entry("token", "create", "Make a token for the daemon's API over TCP."),
         "token ls": Entry("token", "ls", "List the tokens."),
         "token rm": Entry("token", "rm", "End a token."),
@@ -150,6 +154,7 @@ GROUPS = {
     "mirror": "RBD's mirroring, which is disabled.",
     "mirror pool": "Mirroring of a pool.",
     "mirror image": "Mirroring of an image.",
+    "compat": "Programs that know RBD, on this store.",
     "config pool": "Configuration of a pool.",
     "config image": "Configuration of an image.",
     "pool": "Pools, which hold images.",

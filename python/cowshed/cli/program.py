@@ -60,8 +60,11 @@ def root() -> MenuGroup:
     )
 
 
-def run(arguments: list[str]) -> int:
-    """Run one command line and return its exit status. Never raises; complains in plain words."""
+def run(arguments: list[str], session: Session | None = None) -> int:
+    """Run one command line and return its exit status. Never raises; complains in plain words.
+
+    `session` is what is known before the line is read.
+    """
     _settle_streams()
     if instruction := os.environ.get("_COWSHED_COMPLETE"):
         from cowshed.cli.completion import answer
@@ -69,7 +72,7 @@ def run(arguments: list[str]) -> int:
         return answer(root(), instruction)
     if arguments[:1] == ["help"]:
         arguments = [*arguments[1:], "--help"]
-    session = Session()
+    session = session or Session()
     try:
         status = _invoke(arguments, session)
         sys.stdout.flush()
@@ -121,7 +124,7 @@ def _settle_streams() -> None:
 def _invoke(arguments: list[str], session: Session) -> int:
     """Parse and run. Not click's own `main`, which turns Ctrl-C and closed pipes into words of its own."""
     try:
-        with root().make_context("cowshed", arguments or ["--help"], obj=session) as context:
+        with root().make_context(session.program, arguments or ["--help"], obj=session) as context:
             status = context.command.invoke(context)
             return status if isinstance(status, int) else 0
     except click.exceptions.Exit as leave:
@@ -131,7 +134,7 @@ def _invoke(arguments: list[str], session: Session) -> int:
 def _complain(session: Session, matter: str, hint: str | None) -> None:
     with suppress(OSError):
         sys.stdout.flush()
-    where = f"cowshed: {session.verb}: " if session.verb else "cowshed: "
+    where = f"{session.program}: {session.verb}: " if session.verb else f"{session.program}: "
     lines = [where + matter, *([f"  hint: {hint}"] if hint else [])]
     with suppress(OSError):
         print("\n".join(lines), file=sys.stderr, flush=True)

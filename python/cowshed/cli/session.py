@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from cowshed.errors import InvalidArgument
@@ -18,11 +19,15 @@ class Session:
     lock_wait: float | None = None
     verb: str = ""
     """The verb that runs (`snap create`), for the first words of a complaint."""
+    program: str = "cowshed"
+    """By what name it was called."""
+    opener: Callable[[], Store] | None = None
+    """Opens the store, where no target says how."""
 
     @property
     def asked(self) -> str:
         """The command as far as it is known, without its arguments."""
-        return f"cowshed {self.verb}".rstrip()
+        return f"{self.program} {self.verb}".rstrip()
 
     @property
     def target(self) -> str:
@@ -36,6 +41,8 @@ class Session:
 
     def open(self) -> Store:
         """Open the store. Use it as a context manager."""
+        if self.opener is not None:
+            return self.opener()
         from cowshed.opening import open as open_store
 
         wait = DEFAULT_LOCK_WAIT if self.lock_wait is None else self.lock_wait

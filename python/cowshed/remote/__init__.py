@@ -7,16 +7,21 @@ from __future__ import annotations
 
 from cowshed.errors import IOFailure
 from cowshed.remote.calls import Calls
-from cowshed.remote.endpoint import UnixEndpoint, parse_endpoint
+from cowshed.remote.endpoint import TcpEndpoint, UnixEndpoint, parse_endpoint
 from cowshed.remote.http import Http
 from cowshed.remote.store import RemoteStore
 
-__all__ = ["RemoteStore", "connect", "discover"]
+__all__ = ["RemoteStore", "connect", "discover", "reach"]
 
 
 def connect(target: str) -> RemoteStore:
     """The store behind a `cowshed://HOST:PORT`. Raises IOFailure, UnsupportedTarget, NotAuthenticated …"""
-    return RemoteStore(Calls(Http(parse_endpoint(target))))
+    return reach(parse_endpoint(target))
+
+
+def reach(endpoint: TcpEndpoint) -> RemoteStore:
+    """The store behind an endpoint. Raises as `connect`."""
+    return RemoteStore(Calls(Http(endpoint)))
 
 
 def discover(path: str, socket: str) -> RemoteStore | None:

@@ -1,10 +1,11 @@
 """Where a daemon is: the socket beside a store on this machine, or `cowshed://HOST:PORT` on another.
 
-    cowshed://HOST:PORT[?ca=FILE][&token-file=FILE][&cert=FILE&key=FILE][&insecure=yes]
+    cowshed://HOST:PORT[?ca=FILE|fingerprint=HEX][&token-file=FILE][&cert=FILE&key=FILE][&insecure=yes]
 
-`ca` holds the certificates to trust instead of the system's. The token is the content of `token-file`, or of
-the environment's COWSHED_TOKEN. `cert` and `key` are the client's own, for a daemon that asks for them where
-disks are. `insecure` leaves out TLS, on this machine only.
+`ca` holds the certificates to trust instead of the system's; `fingerprint` is the SHA-256 of the daemon's
+own certificate, which alone is trusted then, whatever name it bears. The token is the content of
+`token-file`, or of the environment's COWSHED_TOKEN. `cert` and `key` are the client's own, for a daemon that
+asks for them where disks are. `insecure` leaves out TLS, on this machine only.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from dataclasses import dataclass, field
 from cowshed.errors import InvalidArgument, from_os_error
 
 _SYNTAX = "it is cowshed://HOST:PORT[?ca=FILE&token-file=FILE]"
-_OPTIONS = {"ca", "token-file", "cert", "key", "insecure"}
+_OPTIONS = {"ca", "fingerprint", "token-file", "cert", "key", "insecure"}
+FINGERPRINT_BYTES = 32
 _TOKEN = "COWSHED_TOKEN"
 
 
@@ -43,6 +45,8 @@ class TcpEndpoint:
     token: str | None = field(default=None, repr=False)
     certificate: str | None = None
     key: str | None = None
+    fingerprint: bytes | None = None
+    """The SHA-256 of the one certificate that is trusted; None: whatever the authorities signed."""
 
     def __str__(self) -> str:
         return f"the daemon at {self.host}:{self.port}"
@@ -70,13 +74,15 @@ def parse_endpoint(target: str) -> TcpEndpoint:
     insecure = options.get("insecure", "no")
     if insecure not in ("yes", "no"):
         raise InvalidArgument(f"'insecure' is yes or no, and not {insecure!r}")
-    if insecure == "yes" and not _is_this_machine(host):
-        raise InvalidArgument(
-            f"{host} is another machine: without TLS all on the way could read along, and write",
-            hint="leave out insecure=yes",
-        )
+    if insecure == "yes":
+        need_this_machine(host, hint="leave out insecure=yes")
     if ("cert" in options) != ("key" in options):
         raise InvalidArgument(f"the target {target!r} names only one of 'cert' and 'key'")
+    if "fingerprint" in options and ("ca" in options or insecure == "yes"):
+        raise InvalidArgument(
+            f"the target {target!r} names a fingerprint and {'a ca' if 'ca' in options else 'insecure=yes'}",
+            hint="give one of them",
+        )
     return TcpEndpoint(
         target=f"cowshed://{parts.netloc}",
         host=host,
@@ -86,7 +92,31 @@ def parse_endpoint(target: str) -> TcpEndpoint:
         token=_token(options.get("token-file")),
         certificate=_present(options.get("cert")),
         key=_present(options.get("key")),
+        fingerprint=_fingerprint(options.get("fingerprint")),
     )
+
+
+def need_this_machine(host: str, *, hint: str) -> None:
+    """Raises InvalidArgument where `host` is not this machine, so that TLS cannot be left out."""
+    if not _is_this_machine(host):
+        raise InvalidArgument(
+            f"{host} is another machine: without TLS all on the way could read along, and write", hint=hint
+        )
+
+
+def _fingerprint(text: str | None) -> bytes | None:
+    """From hexadecimal, with or without colons."""
+    if text is None:
+        return None
+    try:
+        found = bytes.fromhex(text.replace(":", ""))
+    except ValueError:
+        found = b""
+    if len(found) != FINGERPRINT_BYTES:
+        raise InvalidArgument(
+            f"{text!r} is no certificate's fingerprint", hint="it is a SHA-256: 64 hexadecimal digits"
+        )
+    return found
 
 
 def _is_this_machine(host: str) -> bool:

@@ -77,7 +77,12 @@ class Handle:
                 host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
                 tls = None
                 if endpoint.tls:
-                    tls = ClientTls(ca=endpoint.ca, certificate=endpoint.certificate, key=endpoint.key)
+                    tls = ClientTls(
+                        ca=endpoint.ca,
+                        fingerprint=endpoint.fingerprint,
+                        certificate=endpoint.certificate,
+                        key=endpoint.key,
+                    )
                 return NbdClient.connect(f"tcp:{host}:{way.rpartition(':')[2]}", self._export, tls=tls)
         raise UnsupportedTarget(
             f"{endpoint} serves disks to its own machine only", hint="start it with --nbd-listen HOST:PORT"

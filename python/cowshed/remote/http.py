@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import select
 import socket
@@ -9,10 +10,14 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cowshed.errors import CowshedError, IOFailure, PermissionDenied
 from cowshed.remote.endpoint import Endpoint, TcpEndpoint, UnixEndpoint
 from cowshed.wire import sockets
+
+if TYPE_CHECKING:
+    import ssl
 
 CONNECT_SECONDS = 10.0
 _IDLE_SECONDS = 3.0
@@ -180,6 +185,11 @@ def _connection(endpoint: Endpoint) -> http.client.HTTPConnection:
     import ssl
 
     context = ssl.create_default_context(cafile=endpoint.ca)
+    if endpoint.fingerprint is not None:
+        # That the server has the certificate's key, TLS proves in any case; whose it is, `_Pinned` looks.
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return _Pinned(endpoint, context)
     return _Tls(endpoint.host, endpoint.port, timeout=CONNECT_SECONDS, context=context)
 
 
@@ -193,6 +203,25 @@ class _Tls(http.client.HTTPSConnection):
     def connect(self) -> None:
         super().connect()
         _watch_peer(self.sock)
+
+
+class _Pinned(_Tls):
+    """One that is trusted for its certificate's fingerprint alone. Nothing is said before that was seen."""
+
+    def __init__(self, endpoint: TcpEndpoint, context: ssl.SSLContext) -> None:
+        super().__init__(endpoint.host, endpoint.port, timeout=CONNECT_SECONDS, context=context)
+        self._endpoint = endpoint
+
+    def connect(self) -> None:
+        """Raises IOFailure."""
+        super().connect()
+        shown = self.sock.getpeercert(binary_form=True) or b""
+        if hashlib.sha256(shown).digest() != self._endpoint.fingerprint:
+            self.close()
+            raise IOFailure(
+                f"{self._endpoint} shows another certificate than the one that is known",
+                hint="it was given a new one, or is somebody else: ask its operator for a new key",
+            )
 
 
 def _watch_peer(connected: socket.socket) -> None:

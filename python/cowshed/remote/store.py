@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from cowshed.remote.calls import Calls
+from cowshed.remote.endpoint import Endpoint
 from cowshed.store.interface import Image, Store
 from cowshed.store.progress import Progress
 from cowshed.store.records import (
@@ -26,6 +27,7 @@ from cowshed.store.records import (
     Watcher,
 )
 from cowshed.store.spec import GroupSpec, ImageSpec, SnapSpec, as_spec
+from cowshed.wire.answers import DaemonInfo
 
 if TYPE_CHECKING:
     from cowshed.remote.image import RemoteImage
@@ -49,6 +51,16 @@ class RemoteStore(Store):
     @property
     def target(self) -> str:
         return self._calls.endpoint.target
+
+    @property
+    def daemon(self) -> DaemonInfo:
+        """Who answered when the store was opened, and where it listens."""
+        return self._daemon
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where this client reaches it."""
+        return self._calls.endpoint
 
     @property
     def client(self) -> str:

@@ -12,10 +12,12 @@ import logging
 import os
 import resource
 import signal
+import socket
 import time
 from collections import Counter
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any, Final
 
 from cowshed import __version__
@@ -26,6 +28,7 @@ from cowshed.local.store import LocalStore
 from cowshed.serve import logs
 from cowshed.serve.api import ApiServer
 from cowshed.serve.app import make_app, make_application
+from cowshed.serve.certificate import fingerprint, own_certificate
 from cowshed.serve.entrance import Entrance, TokenHolders
 from cowshed.serve.exports import Exports
 from cowshed.serve.health import Health
@@ -71,6 +74,7 @@ def run(
     opened = time.monotonic() - began
     with ExitStack() as ending:
         ending.callback(_close, kernel, store)
+        settings = _certified(settings, passed)
         listeners = ending.enter_context(Listeners(settings, passed))
         daemon = Daemon(settings, kernel, store, listeners, notifier)
         ending.callback(daemon.close)
@@ -83,6 +87,16 @@ def run(
             seconds=round(opened, 3),
         )
         asyncio.run(daemon.live())
+
+
+def _certified(settings: Settings, passed: Mapping[str, Sequence[socket.socket]]) -> Settings:
+    """The settings with a certificate, where TCP needs one. Raises what `own_certificate` raises."""
+    tcp = [one for group in passed.values() for one in group if one.family != socket.AF_UNIX]
+    if not settings.lacks_certificate or not (settings.listen or settings.nbd_listen or tcp):
+        return settings
+    hosts = [each.host for each in (settings.listen, settings.nbd_listen) if each]
+    certificate, key = own_certificate(settings.store, hosts)
+    return replace(settings, tls_cert=certificate, tls_key=key)
 
 
 def _allow_descriptors() -> None:
@@ -128,7 +142,13 @@ class Daemon:
         self._notifier = notifier
         self._ending = asyncio.Event()
         self._hurrying = asyncio.Event()
-        self._services = Services(store, nbd=lambda: listeners.nbd_addresses)
+        self._certificate = self._fingerprint()
+        self._services = Services(
+            store,
+            nbd=lambda: listeners.nbd_addresses,
+            api=lambda: listeners.api_addresses,
+            certificate=lambda: self._certificate,
+        )
         exports = Exports(store, self._services.handles)
         self._nbd = Nbd(kernel, exports, settings, listeners)
         self._health = Health(lambda: _probe(kernel))
@@ -179,6 +199,10 @@ class Daemon:
         """After `live`, however it ended: nothing of it goes on. Does not raise."""
         self._nbd.stop(0.0)
         self._services.stop(0.0)
+
+    def _fingerprint(self) -> str | None:
+        """Of the certificate that clients see. Raises InvalidArgument where the file holds none."""
+        return fingerprint(self._settings.tls[0]).hex() if self._settings.tls else None
 
     # --- life
 
@@ -234,6 +258,7 @@ class Daemon:
         try:
             for reload in (self._nbd.reload_tls, *(api.reload_tls for api in self._apis)):
                 reload()
+            self._certificate = self._fingerprint()
         except CowshedError as error:
             logs.event("daemon.reload_failed", f"the old TLS files stay: {error}", level=logging.ERROR)
         else:

@@ -28,7 +28,8 @@ def _report(error: BaseException) -> None:
 class Services:
     """The store, and what the daemon keeps beside it in memory.
 
-    `nbd` says where the NBD server listens, as `unix:PATH` and `tcp:HOST:PORT`.
+    `nbd` says where the NBD server listens, as `unix:PATH` and `tcp:HOST:PORT`; `api` where the API does over
+    TCP; `certificate` the fingerprint that clients see there, in hexadecimal.
     """
 
     def __init__(
@@ -36,12 +37,16 @@ class Services:
         store: LocalStore,
         *,
         nbd: Callable[[], tuple[str, ...]] = tuple,
+        api: Callable[[], tuple[str, ...]] = tuple,
+        certificate: Callable[[], str | None] = lambda: None,
         events: Events | None = None,
         handles: Handles | None = None,
     ) -> None:
         self.store = store
         self._run = os.urandom(8).hex()
         self.nbd = nbd
+        self._api = api
+        self._certificate = certificate
         self.events = events or Events()
         self.handles = handles or Handles()
         self.tasks = Tasks(report=_report)
@@ -58,7 +63,16 @@ class Services:
 
     def info(self) -> DaemonInfo:
         """Who answers."""
-        return DaemonInfo(PROTOCOL, __version__, self.store.target, os.getpid(), self._run, self.nbd())
+        return DaemonInfo(
+            protocol=PROTOCOL,
+            version=__version__,
+            target=self.store.target,
+            pid=os.getpid(),
+            run=self._run,
+            nbd=self.nbd(),
+            api=self._api(),
+            certificate=self._certificate(),
+        )
 
     def stop(self, seconds: float) -> bool:
         """Before the listeners go: end event streams, cancel tasks and wait for them, end handles.

@@ -53,7 +53,12 @@ SETTINGS = (
         "Do not list the images to NBD clients: they must know the names of their exports.",
     ),
     Setting("listen", "address", "HOST:PORT", "Serve the API over TCP too, with TLS, to holders of tokens."),
-    Setting("tls-cert", "path", "FILE", "The certificate (PEM, with its chain) for TCP."),
+    Setting(
+        "tls-cert",
+        "path",
+        "FILE",
+        "The certificate (PEM, with its chain) for TCP. Default: one that the daemon makes for itself.",
+    ),
     Setting("tls-key", "path", "FILE", "The certificate's key (PEM, without a password)."),
     Setting(
         "tls-client-ca",
@@ -135,17 +140,16 @@ class Settings:
 
     def check_tcp(self, address: Address, what: str) -> None:
         """Raises InvalidArgument unless `what` may listen at `address`."""
-        if self.tls or (self.insecure and address.loopback):
-            return
-        hint = "give --tls-cert and --tls-key"
-        if self.insecure:
+        if self.insecure and not self.tls and not address.loopback:
             raise InvalidArgument(
-                f"{what} {address} needs TLS: --insecure is for loopback addresses only", hint=hint
+                f"{what} {address} needs TLS: --insecure is for loopback addresses only",
+                hint="leave out --insecure: the daemon makes a certificate for itself",
             )
-        raise InvalidArgument(
-            f"{what} {address} needs TLS: tokens and disks could be read on the way",
-            hint=hint + (", or --insecure" if address.loopback else ""),
-        )
+
+    @property
+    def lacks_certificate(self) -> bool:
+        """Whether TCP is to be encrypted, and the operator gave no certificate for it."""
+        return not self.tls and not self.insecure
 
 
 def load(store: str, given: Mapping[str, Any], *, config: str | None = None) -> Settings:
@@ -257,8 +261,8 @@ def _check(settings: Settings) -> None:
     if bool(settings.tls_cert) != bool(settings.tls_key):
         missing = "tls-key" if settings.tls_cert else "tls-cert"
         raise InvalidArgument(f"--{missing} is missing: a certificate and its key go together")
-    if settings.tls_client_ca and not settings.tls:
-        raise InvalidArgument("--tls-client-ca needs --tls-cert and --tls-key")
+    if settings.tls_client_ca and settings.insecure and not settings.tls:
+        raise InvalidArgument("--tls-client-ca needs TLS", hint="leave out --insecure")
     if settings.nbd_socket == settings.control_socket:
         raise InvalidArgument("--nbd-socket cannot be the control socket", hint="choose another path")
     if settings.listen:

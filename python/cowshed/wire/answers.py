@@ -23,6 +23,10 @@ class DaemonInfo:
     """Another one with each start: what this one was asked with an `Idempotency-Key`, no other knows."""
     nbd: tuple[str, ...]
     """`unix:PATH` and `tcp:HOST:PORT`, those that there are."""
+    api: tuple[str, ...] = ()
+    """`tcp:HOST:PORT` where holders of tokens reach it."""
+    certificate: str | None = None
+    """The SHA-256 of its certificate in hexadecimal; None where it has no TLS."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from cowshed.serve.tokens import Token, Tokens, parse_duration
 from cowshed.wire.operations import ROLES, Role
 
 
-def _tokens(session: Session) -> Tokens:
+def tokens_of(session: Session) -> Tokens:
     """The tokens of a store on this machine: the file in it, whether or not a daemon serves it."""
     if "://" in session.target:
         raise InvalidArgument(
@@ -60,7 +60,7 @@ def create(
     A running daemon knows it at its next request.
     """
     end = None if expires is None else time.time() + parse_duration(expires)
-    text = _tokens(session).create(name, role, pools=pools or None, expires=end)
+    text = tokens_of(session).create(name, role, pools=pools or None, expires=end)
     if output.plain:
         print(text)
     else:
@@ -79,7 +79,7 @@ def create(
 def ls(session: Session, output: Output) -> None:
     """List the tokens: names, roles, pools and when they end; never the tokens themselves."""
     now = time.time()
-    found = _tokens(session).entries()
+    found = tokens_of(session).entries()
     if not output.plain:
         output.document([_document(token, now) for token in found], "tokens")
     elif found:
@@ -96,7 +96,7 @@ def ls(session: Session, output: Output) -> None:
 @click.pass_obj
 def rm(session: Session, name: str) -> None:
     """End a token. A running daemon refuses it from its next request on."""
-    _tokens(session).remove(name)
+    tokens_of(session).remove(name)
 
 
 def _document(token: Token, now: float) -> dict[str, object]:

@@ -1,0 +1,91 @@
+"""`rbd`: cowshed's command line with rbd's name, its options, and the store that ceph.conf names."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from cowshed.cli.program import run
+from cowshed.cli.session import Session
+from cowshed.compat.conf import Conf
+from cowshed.errors import CowshedError, InvalidArgument
+from cowshed.programs.options import client_conf
+from cowshed.store import Store
+
+_MAKERS = {"create", "import", "clone"}
+"""The verbs that the configuration has defaults for."""
+_WITHOUT_MEANING = {"--new-format": 0, "--whole-object": 0, "--sparse-size": 1, "--image-shared": 0}
+"""Options of rbd that change nothing here, and how many words follow them: there is one format of images, and
+differences and zeros are exact to the block in any case."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit status: the errno of what went wrong, as rbd's."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    session = Session(program="rbd")
+    try:
+        conf, words = client_conf(words)
+        words = translated(words, conf)
+        if "--store" not in {word.partition("=")[0] for word in words}:
+            _name_store(session, conf)
+    except CowshedError as error:
+        hint = f"\n  hint: {error.hint}" if error.hint else ""
+        print(f"rbd: {error.message}{hint}", file=sys.stderr)
+        return error.exit_code
+    return run(words, session)
+
+
+def translated(words: Sequence[str], conf: Conf) -> list[str]:
+    """The words as cowshed's command takes them. Raises InvalidArgument for images of format 1."""
+    kept: list[str] = []
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        if name == "--image-format":
+            value = value if equals else (rest.pop(0) if rest else "")
+            if value != "2":
+                raise InvalidArgument(
+                    f"images of format {value or '(nothing)'} cannot be made", hint="leave out --image-format"
+                )
+        elif name in _WITHOUT_MEANING:
+            if not equals:
+                del rest[: _WITHOUT_MEANING[name]]
+        elif word == "--":
+            kept += [word, *rest]
+            break
+        else:
+            kept.append(word)
+    return kept + _defaults(kept, conf)
+
+
+def _defaults(words: Sequence[str], conf: Conf) -> list[str]:
+    """What the client's configuration says of new images, where the line does not."""
+    if not words or words[0] not in _MAKERS or "--" in words:
+        return []
+    order = conf.given("rbd_default_order")
+    said = {word.partition("=")[0] for word in words} & {"--order", "--object-size"}
+    return ["--order", order] if order and not said else []
+
+
+def _name_store(session: Session, conf: Conf) -> None:
+    """Tell the session what ceph.conf names; where it names nothing, COWSHED_STORE holds as ever."""
+    if target := conf.given("cowshed"):
+        session.store = target
+    elif mon_host := conf.given("mon_host"):
+        session.store = f"cowshed://{mon_host}"
+        session.opener = _opener(conf, mon_host)
+
+
+def _opener(conf: Conf, mon_host: str) -> Callable[[], Store]:
+    def opened() -> Store:
+        from cowshed.compat.entrance import connect
+        from cowshed.compat.keyring import find_key
+
+        return connect(mon_host, find_key(conf))
+
+    return opened
+
+
+if __name__ == "__main__":
+    sys.exit(main())
