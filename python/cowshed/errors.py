@@ -83,6 +83,18 @@ class QuotaExceeded(CowshedError):
     meaning = "A limit that was set is reached: an image's number of snapshots."
 
 
+class TooLarge(CowshedError):
+    errno = _errno.EFBIG
+    http_status = 413
+    meaning = "A small object, one of its attributes or values, or a change of it is beyond its bound."
+
+
+class Mismatch(CowshedError):
+    errno = _errno.ECANCELED
+    http_status = 412
+    meaning = "A change of an object was made to depend on what is there, and something else is."
+
+
 class ReadOnly(CowshedError):
     errno = _errno.EROFS
     http_status = 403

@@ -11,9 +11,16 @@ import pytest
 from cowshed._kernel import KernelError
 from cowshed.errors import CowshedError, NoSpace
 from cowshed.local import LocalStore
-from cowshed.store import Store
+from cowshed.store import Store, steps
 from cowshed.transfer import import_diff, import_raw
 
+OBJECT = [
+    steps.write(0, b"x" * 200_000),
+    steps.set_attribute("a", b"2"),
+    steps.set_omap({"k": b"2", "l": b"2"}),
+    steps.remove_omap_range("m", "n"),
+    steps.truncate(100_000),
+]
 OPERATIONS: dict[str, Callable[[Store], Any]] = {
     "create_pool": lambda s: s.create_pool("q"),
     "remove_pool": lambda s: s.remove_pool("p"),
@@ -29,6 +36,7 @@ OPERATIONS: dict[str, Callable[[Store], Any]] = {
     "protect": lambda s: s.protect_snapshot("a@1"),
     "clone": lambda s: s.clone("a@1", "c"),
     "flatten": lambda s: s.flatten("b"),
+    "change_object": lambda s: s.change_object("rbd", "o", OBJECT),
     "import_raw": lambda s: import_raw(s, "c", io.BytesIO(b"x" * 10000)),
     "import_diff": lambda s: import_diff(s, "b", io.BytesIO(b"rbd diff v1\ns" + bytes(8) + b"e")),
 }
@@ -91,6 +99,9 @@ def test_all_or_nothing(store: LocalStore, name: str) -> None:
             image.write(int(snapshot) * 5000, snapshot.encode() * 5000)
         store.create_snapshot(f"a@{snapshot}")
     store.clone("a@2", "b")
+    values = {"k": b"1", "m": b"1"}
+    store.change_object("rbd", "o", [steps.write(0, b"y" * 300_000), steps.set_omap(values)])
+    store.change_object("p", "gone with its pool", [steps.write(0, b"y" * 300_000), steps.set_omap(values)])
     before = everything(store)
 
     kernel: Any = Refusing(store._kernel)

@@ -9,6 +9,7 @@ import pytest
 from cowshed._kernel import Transaction
 from cowshed.errors import StoreDamaged
 from cowshed.local import LocalStore, keys
+from cowshed.store import steps
 
 Damage = Callable[[Transaction, dict[bytes, bytes]], None]
 
@@ -23,6 +24,9 @@ def family(store: LocalStore) -> LocalStore:
     store.create_snapshot("a@1")
     store.create_snapshot("a@2")
     store.clone("a@1", "p/b")
+    values = {"k": b"1", "l": b"2"}
+    written = [steps.write(100_000, b"z" * 100_000), steps.set_omap(values), steps.set_attribute("a", b"a")]
+    store.change_object("p", "note", [*written, steps.set_omap_header(b"head")])
     assert store.check() == []
     return store
 
@@ -34,6 +38,10 @@ def key_of(prefix: bytes, keys_: dict[bytes, bytes], part: bytes = b"") -> bytes
 def replace(transaction: Transaction, key: bytes, old: bytes, value: bytes, new: bytes) -> None:
     assert old in value
     transaction.put(key, value.replace(old, new))
+
+
+def _piece(number: int, k: dict[bytes, bytes]) -> bytes:
+    return key_of(b"objectdata/", k, b"/%08x" % number)
 
 
 def _twice_named(t: Transaction, k: dict[bytes, bytes]) -> None:
@@ -83,6 +91,21 @@ def _wrong_kind(t: Transaction, k: dict[bytes, bytes]) -> None:
         (lambda t, k: t.put(b"image/zz/x/y", b"\xff\xfe"), "is damaged"),
         (lambda t, k: t.drop(keys.snapshot_id(keys.last(key_of(b"snap/", k)))), "names version"),
         (lambda t, k: t.create(5) and None, "belongs to no image or snapshot"),
+        (lambda t, k: t.delete(key_of(b"objectdata/", k)), "misses piece 0 of its data"),
+        (lambda t, k: t.put(_piece(3, k), b"z"), "should have 3392 bytes and has 1"),
+        (lambda t, k: t.put(_piece(3, k)[:-1] + b"4", b"z"), "has a piece '00000004', which lies behind"),
+        (lambda t, k: t.put(_piece(3, k)[:-8] + b"3", b"z"), "has a piece '3', which lies behind"),
+        (lambda t, k: t.put(key_of(b"objectdata/", k) + b"?", b"z"), "which lies behind its end"),
+        (lambda t, k: t.delete(key_of(b"objectattr/", k)), "should have 1 attributes and has 0"),
+        (lambda t, k: t.delete(key_of(b"objectomap/", k)), "should have 2 omap keys and has 1"),
+        (lambda t, k: t.put(key_of(b"objecthead/", k), b"h"), "should have 4 bytes and has 1"),
+        (lambda t, k: t.delete(b"object/p//note"), "data is kept of object"),
+        (lambda t, k: t.delete(b"object/p//note"), "an attribute is kept of object"),
+        (lambda t, k: t.delete(b"object/p//note"), "an omap is kept of object"),
+        (lambda t, k: t.delete(b"object/p//note"), "header is kept of object"),
+        (lambda t, k: t.delete(b"pool/p"), "object 'note' of pool 'p' is in a pool that does not exist"),
+        (lambda t, k: t.put(b"object/p//twin", k[b"object/p//note"]), "has the same id as object 'note'"),
+        (lambda t, k: t.put(b"object/p//note", b"{}"), "is damaged"),
         (_twice_named, "which another record names too"),
         (_count, "should have 3 snapshots and has 2"),
         (_rename, "which is not called so"),

@@ -82,7 +82,7 @@ def test_an_init_cut_short_is_completed(path: Path) -> None:
 
 def test_a_newer_catalogue_is_let_be(path: Path, store: LocalStore) -> None:
     with store._kernel.transaction() as transaction:
-        transaction.put(keys.SCHEME, b"3")
+        transaction.put(keys.SCHEME, b"4")
     store.close()
     with pytest.raises(UnsupportedFormat):
         cowshed.open(path)
@@ -90,14 +90,15 @@ def test_a_newer_catalogue_is_let_be(path: Path, store: LocalStore) -> None:
         cowshed.open(path)
 
 
-def test_an_older_catalogue_is_taken_over(path: Path, store: LocalStore) -> None:
+@pytest.mark.parametrize("scheme", [b"1", b"2"])
+def test_an_older_catalogue_is_taken_over(path: Path, store: LocalStore, scheme: bytes) -> None:
     store.create("a", 5)
     with store._kernel.transaction() as transaction:
-        transaction.put(keys.SCHEME, b"1")
+        transaction.put(keys.SCHEME, scheme)
     store.close()
     for _ in range(2):
         with cowshed.open(path) as again:
             assert list(again.images("rbd")) == ["a"]
             assert [pool.name for pool in again.pools()] == ["rbd"]
             assert isinstance(again, LocalStore)
-            assert again._kernel.get(keys.SCHEME) == b"2"
+            assert again._kernel.get(keys.SCHEME) == b"3"

@@ -9,7 +9,7 @@ import pytest
 
 from cowshed.errors import CowshedError
 from cowshed.remote import RemoteStore
-from cowshed.store import GroupSpec, Image, ImageSpec, Store
+from cowshed.store import GroupSpec, Image, ImageSpec, Store, steps
 from cowshed.wire.operations import OPERATIONS
 from remote.daemon import ServedStore
 
@@ -45,6 +45,9 @@ def furnished(store: RemoteStore) -> RemoteStore:
     store.trash_move("gone", delay=1000.5)
     store.create("moving", MIB)
     store.prepare_migration("moving", "vms/moved")
+    note = [steps.write(70_000, b"note\x00\xff"), steps.set_attribute("attribute", b"\x80")]
+    note += [steps.set_omap({f"key {number}": b"\xfe" * number for number in range(5)})]
+    store.change_object("vms", "a/nöte", [*note, steps.set_omap_header(b"head")], namespace="free")
     return store
 
 
@@ -95,6 +98,41 @@ READS: dict[str, list[Call]] = {
     "migration": [lambda s: s.migration("vms/moved"), lambda s: s.migration("a")],
     "usage": [lambda s: s.usage("a"), lambda s: s.usage("a@first"), lambda s: s.usage("none")],
     "store_usage": [lambda s: s.store_usage()],
+    "objects": [
+        lambda s: s.objects("vms", "free"),
+        lambda s: s.objects("vms", "free", after="a/nöte"),
+        lambda s: s.objects("vms"),
+        lambda s: s.objects("none"),
+        lambda s: s.objects("vms", limit=0),
+        lambda s: s.objects("vms/x"),
+        lambda s: s.objects("vms", "x/y"),
+    ],
+    "object_namespaces": [lambda s: s.object_namespaces("vms"), lambda s: s.object_namespaces("rbd")],
+    "stat_object": [
+        lambda s: s.stat_object("vms", "a/nöte", namespace="free"),
+        lambda s: s.stat_object("vms", "a/nöte"),
+        lambda s: s.stat_object("none", "a"),
+        lambda s: s.stat_object("vms", ""),
+        lambda s: s.stat_object("vms", "x" * 3000),
+    ],
+    "read_object": [
+        lambda s: s.read_object("vms", "a/nöte", namespace="free"),
+        lambda s: s.read_object("vms", "a/nöte", namespace="free", offset=69_999, length=3),
+        lambda s: s.read_object("vms", "a/nöte", namespace="free", offset=-1),
+        lambda s: s.read_object("vms", "none"),
+    ],
+    "object_attributes": [lambda s: s.object_attributes("vms", "a/nöte", namespace="free")],
+    "object_omap": [
+        lambda s: s.object_omap("vms", "a/nöte", namespace="free"),
+        lambda s: s.object_omap("vms", "a/nöte", namespace="free", after="key 1", prefix="key", limit=2),
+        lambda s: s.object_omap("vms", "none"),
+    ],
+    "object_omap_values": [
+        lambda s: s.object_omap_values("vms", "a/nöte", ["key 3", "none", "key 0"], namespace="free"),
+        lambda s: s.object_omap_values("vms", "a/nöte", [], namespace="free"),
+        lambda s: s.object_omap_values("vms", "none", ["x"]),
+    ],
+    "object_omap_header": [lambda s: s.object_omap_header("vms", "a/nöte", namespace="free")],
 }
 
 
@@ -106,7 +144,7 @@ def outcome(call: Call, store: Store) -> tuple[Any, ...]:
 
 
 def test_every_question_is_answered_alike(daemon: ServedStore, furnished: RemoteStore) -> None:
-    assert {row.name for row in OPERATIONS.values() if row.method == "GET"} == READS.keys()
+    assert {row.name for row in OPERATIONS.values() if row.role == "read"} == READS.keys()
     for name, calls in READS.items():
         for number, call in enumerate(calls):
             here, there = outcome(call, daemon.store), outcome(call, furnished)
@@ -178,6 +216,13 @@ REFUSED: list[Call] = [
     lambda s: s.prepare_migration("a", "vms/a"),
     lambda s: s.commit_migration("vms/moved"),
     lambda s: s.abort_migration("a", progress=lambda *_: None),
+    lambda s: s.change_object("vms", "a/nöte", [steps.create(exclusively=True)], namespace="free"),
+    lambda s: s.change_object("vms", "none", [steps.remove()]),
+    lambda s: s.change_object("vms", "none", [steps.write(0, bytes(16 << 20)), steps.append(b"x")]),
+    lambda s: s.change_object("vms", "none", [steps.set_attribute("a" * 256, b"")]),
+    lambda s: s.change_object("vms", "none", [steps.set_attribute("a", bytes((64 << 10) + 1))]),
+    lambda s: s.change_object("vms", "a/nöte", [steps.compare(0, b"x")], namespace="free"),
+    lambda s: s.change_object("none", "none", [steps.create()]),
     lambda s: s.open("none"),
     lambda s: s.open("a@none"),
     lambda s: s.open("a", snapshot_id=1 << 40),

@@ -56,7 +56,8 @@ def some_arguments(row: Operation) -> dict[str, Any]:
         if name in row.specs:
             made[name] = "none/none@none" if "SnapSpec" in str(hints[name]) else "none/none"
         elif name not in ("self", "progress") and parameter.default is inspect.Parameter.empty:
-            made[name] = values.get(hints[name], ["layering"] if "Sequence" in str(hints[name]) else None)
+            several = [{"do": "create"}] if "ObjectStep" in str(hints[name]) else ["layering"]
+            made[name] = values.get(hints[name], several if "Sequence" in str(hints[name]) else None)
     return made
 
 
@@ -95,6 +96,7 @@ def test_every_operation_keeps_to_the_tokens_pools(here: Served) -> None:
         ("images", {"pool": "other"}),
         ("remove_pool", {"name": "other"}),
         ("check", {}),
+        ("facts", {}),
         ("store_usage", {}),
     ],
 )

@@ -60,6 +60,7 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
         bool: st.booleans(),
         float: st.floats(allow_nan=False, allow_infinity=False),
         NoneType: st.none(),
+        bytes: st.binary(max_size=9),
     }
     return plain[kind]
 

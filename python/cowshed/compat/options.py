@@ -1,7 +1,7 @@
 """The configuration keys that a client of a cluster knows: their kinds and defaults.
 
-Those of RBD are `cowshed.store.config`'s. The others are kept, and of no meaning here but `cowshed`, `mon_host`,
-`key`, `keyring` and the timeouts.
+Those of RBD are `cowshed.store.config`'s. The others are kept, and of no meaning here but `cowshed`,
+`mon_host`, `key`, `keyring` and the timeouts.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ class Option(NamedTuple):
         return kept
 
 
+_KEYRINGS = ("$cluster.$name.keyring", "$cluster.keyring", "keyring", "keyring.bin")
+
 _CLIENT = """
 admin_socket str
 auth_client_required str cephx, none
@@ -60,7 +62,6 @@ err_to_stderr bool false
 fsid str
 key str
 keyfile str
-keyring str /etc/ceph/$cluster.$name.keyring,/etc/ceph/$cluster.keyring,/etc/ceph/keyring,/etc/ceph/keyring.bin
 log_file str
 log_max_recent int 500
 log_to_file bool true
@@ -93,6 +94,7 @@ def _options() -> dict[str, Option]:
     for line in _CLIENT.strip().splitlines():
         name, kind, *rest = line.split(maxsplit=2)
         found[name] = Option(kind, rest[0] if rest else "")
+    found["keyring"] = Option("str", "".join(f"/etc/ceph/{name}," for name in _KEYRINGS))
     return found
 
 

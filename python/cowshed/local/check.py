@@ -13,6 +13,7 @@ from cowshed.errors import StoreDamaged
 from cowshed.local import keys
 from cowshed.local.catalog import Catalog
 from cowshed.local.links import holders
+from cowshed.local.object_check import check_objects
 from cowshed.local.stored import (
     StoredGroup,
     StoredGroupSnapshot,
@@ -27,6 +28,7 @@ from cowshed.local.stored import (
 
 _KNOWN = (
     keys.SCHEME,
+    keys.ID,
     keys.NEXT_POOL,
     keys.POOLS,
     keys.NAMES,
@@ -45,6 +47,11 @@ _KNOWN = (
     keys.MEMBERS,
     keys.GROUP_SNAPSHOTS,
     keys.MOVING,
+    keys.OBJECTS,
+    keys.OBJECT_DATA,
+    keys.OBJECT_ATTRIBUTES,
+    keys.OBJECT_OMAP,
+    keys.OBJECT_HEADERS,
 )
 
 
@@ -74,6 +81,7 @@ class _Check:
             self._members,
             self._group_snapshots,
             self._versions,
+            lambda: check_objects(self._catalog),
             self._unknown_keys,
         ):
             try:

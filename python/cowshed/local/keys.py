@@ -4,6 +4,7 @@ Keys are UTF-8 text with `/` between the parts (no name holds a `/`); within one
 sorts as the listing does. Values are compact JSON but where said otherwise (`stored.py` has the fields).
 
     cowshed                                 the version of this scheme
+    id                                      the store's id, a UUID as it is; made when first asked for
     next/pool                               the next pool's id, in decimal
     pool/<pool>                             a pool
     name/<pool>/<namespace>/<image>         the id of the image of that name, as it is
@@ -24,6 +25,13 @@ sorts as the listing does. Values are compact JSON but where said otherwise (`st
     member/<group id>/<image id>            empty: the image is in the group
     groupsnap/<group id>/<id>               a snapshot of the group: its name, its members' snapshots
     moving/<image id>                       the image is being moved: from where, to where
+    object/<pool>/<namespace>/<object>      a small object: its id, its size, how much of the rest it has; its
+                                            name may hold `/`
+    objectdata/<object id>/<number>         64 KiB of its data, 8 hex digits: every piece has its key; its
+                                            bytes as they are, none for a piece of zeros
+    objectattr/<object id>/<name>           one of its attributes, the value as it is
+    objectomap/<object id>/<key>            a key of its ordered map, the value as it is
+    objecthead/<object id>                  the header of its ordered map, as it is; none if it is empty
 
 A `child` key belongs to the child: it lives as long as the child's record names that parent, and so
 outlives a parent that is removed; such a link is no longer shown. Ids are never used again, so it can
@@ -33,6 +41,7 @@ never point at something else.
 from __future__ import annotations
 
 SCHEME = b"cowshed"
+ID = b"id"
 NEXT_POOL = b"next/pool"
 POOLS = b"pool/"
 NAMES = b"name/"
@@ -51,6 +60,11 @@ GROUPS = b"groups/"
 MEMBERS = b"member/"
 GROUP_SNAPSHOTS = b"groupsnap/"
 MOVING = b"moving/"
+OBJECTS = b"object/"
+OBJECT_DATA = b"objectdata/"
+OBJECT_ATTRIBUTES = b"objectattr/"
+OBJECT_OMAP = b"objectomap/"
+OBJECT_HEADERS = b"objecthead/"
 
 
 def pool(name: str) -> bytes:
@@ -178,6 +192,47 @@ def group_snapshot(group_id: str, snapshot: str) -> bytes:
 
 def moving(image_id: str) -> bytes:
     return f"moving/{image_id}".encode()
+
+
+def objects_of_pool(pool_name: str) -> bytes:
+    """Prefix of all objects of a pool, in whatever namespace."""
+    return f"object/{pool_name}/".encode()
+
+
+def objects(pool_name: str, namespace_name: str) -> bytes:
+    return f"object/{pool_name}/{namespace_name}/".encode()
+
+
+def object_(pool_name: str, namespace_name: str, object_name: str) -> bytes:
+    return f"object/{pool_name}/{namespace_name}/{object_name}".encode()
+
+
+def object_data(object_id: str) -> bytes:
+    return f"objectdata/{object_id}/".encode()
+
+
+def object_piece(object_id: str, number: int) -> bytes:
+    return f"objectdata/{object_id}/{number:08x}".encode()
+
+
+def object_attributes(object_id: str) -> bytes:
+    return f"objectattr/{object_id}/".encode()
+
+
+def object_attribute(object_id: str, name: str) -> bytes:
+    return f"objectattr/{object_id}/{name}".encode()
+
+
+def object_omap(object_id: str) -> bytes:
+    return f"objectomap/{object_id}/".encode()
+
+
+def object_omap_key(object_id: str, key: str) -> bytes:
+    return f"objectomap/{object_id}/{key}".encode()
+
+
+def object_header(object_id: str) -> bytes:
+    return f"objecthead/{object_id}".encode()
 
 
 def last(key: bytes) -> str:

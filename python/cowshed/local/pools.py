@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from cowshed._kernel import BLOCK_SIZE
 from cowshed.errors import AlreadyExists, Busy, InvalidArgument, NotEmpty
 from cowshed.local import keys
 from cowshed.local.catalog import Catalog, Change
 from cowshed.local.clock import now
+from cowshed.local.objects import remove_objects
 from cowshed.local.stored import StoredPool
 from cowshed.store.records import PoolInfo, PoolStats
 from cowshed.store.spec import check_name
@@ -52,6 +54,7 @@ def remove_pool(catalog: Catalog, name: str) -> None:
         for prefix in (keys.namespaces(name), keys.configs(name)):
             for key, _ in catalog.scan(prefix):
                 change.delete(key)
+        remove_objects(change, name)
         change.delete(keys.pool(name))
 
     # Alone, because the emptiness that the scan finds is not covered by any record.
@@ -99,15 +102,17 @@ def pool_stats(catalog: Catalog, name: str) -> PoolStats:
     catalog.pool(name)
     named = _counted(catalog, (value.decode() for _, value in catalog.scan(keys.names_of_pool(name))))
     trashed = _counted(catalog, (keys.last(key) for key, _ in catalog.scan(keys.trash_of_pool(name))))
-    return PoolStats(name, *named, *trashed)
+    return PoolStats(name, *named[:3], *trashed[:3], referenced=named[3] + trashed[3])
 
 
-def _counted(catalog: Catalog, image_ids: Iterable[str]) -> tuple[int, int, int]:
-    """How many images, what sizes they have together, how many snapshots."""
-    images = provisioned = snapshots = 0
+def _counted(catalog: Catalog, image_ids: Iterable[str]) -> tuple[int, int, int, int]:
+    """How many images, what sizes they have together, how many snapshots, what bytes are mapped."""
+    images = provisioned = snapshots = referenced = 0
     for image in map(catalog.image_by_id, image_ids):
         if image is not None:
             images += 1
             snapshots += image.snapshots
-            provisioned += catalog.kernel.version(image.head).size
-    return images, provisioned, snapshots
+            head = catalog.kernel.version(image.head)
+            provisioned += head.size
+            referenced += head.mapped_blocks * BLOCK_SIZE
+    return images, provisioned, snapshots, referenced

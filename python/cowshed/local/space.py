@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import uuid
+
 from cowshed._kernel import BLOCK_SIZE, Kernel
+from cowshed.errors import from_os_error
 from cowshed.local import keys
-from cowshed.local.catalog import Catalog
+from cowshed.local.catalog import Catalog, Change
 from cowshed.local.stored import StoredImage
 from cowshed.store.progress import Progress
-from cowshed.store.records import StoreUsage, Usage
+from cowshed.store.records import StoreFacts, StoreUsage, Usage
 from cowshed.store.spec import ImageSpec, SnapSpec
 
 
@@ -16,6 +20,25 @@ def usage(catalog: Catalog, spec: ImageSpec | SnapSpec) -> Usage:
     info = catalog.kernel.version(version)
     exclusive = catalog.kernel.exclusive_blocks(version)
     return Usage(info.size, info.mapped_blocks * BLOCK_SIZE, exclusive * BLOCK_SIZE)
+
+
+def facts(catalog: Catalog, path: str) -> StoreFacts:
+    """A store gets its id when it is first asked for it."""
+
+    def decide(change: Change) -> bytes:
+        found = change.get(keys.ID)
+        if found is None:
+            found = str(uuid.uuid4()).encode()
+            change.put(keys.ID, found)
+        return found
+
+    store_id = catalog.get(keys.ID) or catalog.change(decide)
+    try:
+        disk = os.statvfs(path)
+    except OSError as error:
+        raise from_os_error(error, f"asking for the space at {path!r}") from None
+    unit = disk.f_frsize
+    return StoreFacts(store_id.decode(errors="replace"), disk.f_blocks * unit, disk.f_bavail * unit)
 
 
 def store_usage(catalog: Catalog) -> StoreUsage:

@@ -16,8 +16,9 @@ from cowshed.local.groups import LocalGroups
 from cowshed.local.image import LocalImage
 from cowshed.local.locks import LocalLocks
 from cowshed.local.migration import LocalMigration
+from cowshed.local.objects import LocalObjects
 from cowshed.local.settings import LocalSettings
-from cowshed.local.stored import SCHEME_VERSION
+from cowshed.local.stored import EARLIER_SCHEMES, SCHEME_VERSION
 from cowshed.local.trash import LocalTrash
 from cowshed.store.interface import Store
 from cowshed.store.progress import Progress
@@ -27,13 +28,14 @@ from cowshed.store.records import (
     PoolInfo,
     PoolStats,
     SnapshotInfo,
+    StoreFacts,
     StoreUsage,
     Usage,
 )
 from cowshed.store.spec import DEFAULT_POOL, ImageSpec, SnapSpec, as_image, as_snapshot, as_spec
 
 
-class LocalStore(LocalTrash, LocalGroups, LocalSettings, LocalLocks, LocalMigration, Store):
+class LocalStore(LocalTrash, LocalGroups, LocalSettings, LocalLocks, LocalMigration, LocalObjects, Store):
     """Takes over an open kernel, and closes it with itself.
 
     A store without the package's keys is a new one (or its making was cut short): it gets them, and the
@@ -50,7 +52,7 @@ class LocalStore(LocalTrash, LocalGroups, LocalSettings, LocalLocks, LocalMigrat
         self._shared = False
         with kernel_errors:
             scheme = kernel.get(keys.SCHEME)
-            if scheme in (None, b"1"):
+            if scheme in (None, *EARLIER_SCHEMES):
                 self._opened_catalog.change(_furnish)
             elif scheme != str(SCHEME_VERSION).encode():
                 raise UnsupportedFormat(
@@ -282,6 +284,10 @@ class LocalStore(LocalTrash, LocalGroups, LocalSettings, LocalLocks, LocalMigrat
     def usage(self, spec: ImageSpec | SnapSpec | str) -> Usage:
         with kernel_errors:
             return space.usage(self._catalog, as_spec(spec))
+
+    def facts(self) -> StoreFacts:
+        with kernel_errors:
+            return space.facts(self._catalog, self._target)
 
     def store_usage(self) -> StoreUsage:
         with kernel_errors:

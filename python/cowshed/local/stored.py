@@ -10,12 +10,13 @@ from cowshed.errors import StoreDamaged
 from cowshed.store.records import FEATURES
 from cowshed.store.spec import ImageSpec
 
-SCHEME_VERSION = 2
+SCHEME_VERSION = 3
 """Of keys and values together; a store with a higher one is not touched.
 
-Version 1 lacked what came with namespaces, trash, groups and the rest. What it has means the same, so that a
-store of it only needs to be marked.
+Version 1 lacked what came with namespaces, trash, groups and the rest, version 2 lacked objects. What they
+have means the same, so that a store of either only needs to be marked.
 """
+EARLIER_SCHEMES = (b"1", b"2")
 
 
 class _Stored:
@@ -252,3 +253,41 @@ class StoredTimes(_Stored):
 
     def encode(self) -> bytes:
         return _compact({"modified": self.modified})
+
+
+PIECE_BYTES = 64 << 10
+"""An object's data lies in pieces of this length, but for the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject(_Stored):
+    id: str
+    """Of this object: another one of the same name has another."""
+    size: int
+    modified: float
+    version: int
+    """Grows with every change of the object's keys: who requires this record requires all of them."""
+    attributes: int = 0
+    """How many there are."""
+    omap: int = 0
+    """How many keys its ordered map has."""
+    header: int = 0
+    """Bytes in the header of its ordered map."""
+
+    def encode(self) -> bytes:
+        kept = {"id": self.id, "size": self.size, "modified": self.modified, "version": self.version}
+        counts = {"attributes": self.attributes, "omap": self.omap, "header": self.header}
+        return _compact(kept | {name: count for name, count in counts.items() if count})
+
+    @property
+    def pieces(self) -> int:
+        """How many pieces of data there are."""
+        return -(-self.size // PIECE_BYTES)
+
+    def piece_bytes(self, number: int) -> int:
+        """How long that piece is; 0 for one that is not there."""
+        return max(0, min(PIECE_BYTES, self.size - number * PIECE_BYTES))
+
+    def changed(self, **fields: Any) -> Self:
+        """With these fields changed."""
+        return replace(self, **fields)

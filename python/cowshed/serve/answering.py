@@ -70,6 +70,7 @@ _WORDS = {
     "value_error": "must be a text in Unicode",
     "string_pattern_mismatch": "has a wrong form",
     "list_type": "must be a list",
+    "base64": "must be a text in base64",
 }
 
 

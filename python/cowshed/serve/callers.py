@@ -17,15 +17,18 @@ from cowshed.serve.principal import Authorise, Principal
 from cowshed.serve.services import Services
 from cowshed.wire.http import (
     ADDRESS_HEADER,
+    API,
     CLIENT_HEADER,
     CLIENT_PATTERN,
     PROTOCOL,
     PROTOCOL_HEADER,
     TEXT_PATTERN,
 )
+from cowshed.wire.operations import CHANGE_OBJECT
 
 LARGEST_BODY = 1 << 20
-_TOO_LARGE = f"the request is too large: {LARGEST_BODY} bytes are the most"
+LARGEST_OBJECT_BODY = 32 << 20
+"""Of a change of an object: what `MAX_CHANGE_BYTES` are in base64, and the rest."""
 OPEN_TO_ALL = frozenset({"/healthz", "/readyz"})
 """Paths that need no one to be known."""
 
@@ -78,10 +81,11 @@ class Door:
             await respond(refusal(error))(scope, receive, send)
             return
         length = headers.get("content-length", "0")
-        if not (length.isascii() and length.isdigit() and len(length) < 19 and int(length) <= LARGEST_BODY):
-            await respond(refusal(InvalidArgument(_TOO_LARGE), 413))(scope, receive, send)
+        most = LARGEST_OBJECT_BODY if scope["path"] == API + CHANGE_OBJECT else LARGEST_BODY
+        if not (length.isascii() and length.isdigit() and len(length) < 19 and int(length) <= most):
+            await respond(refusal(InvalidArgument(_too_large(most)), 413))(scope, receive, send)
             return
-        await self._app(scope, _bounded(receive), send)
+        await self._app(scope, _bounded(receive, most), send)
 
     def _caller(self, scope: Scope, headers: dict[str, str]) -> Caller:
         principal = self._authorise(scope)
@@ -108,7 +112,11 @@ def _headers(scope: Scope) -> dict[str, str]:
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
 
 
-def _bounded(receive: Receive) -> Receive:
+def _too_large(most: int) -> str:
+    return f"the request is too large: {most} bytes are the most"
+
+
+def _bounded(receive: Receive, most: int) -> Receive:
     """Stops the reading of a body that did not tell its length, once it is too long."""
     size = 0
 
@@ -117,8 +125,8 @@ def _bounded(receive: Receive) -> Receive:
         message = await receive()
         if message["type"] == "http.request":
             size += len(message.get("body", b""))
-            if size > LARGEST_BODY:
-                raise HTTPException(413, _TOO_LARGE)
+            if size > most:
+                raise HTTPException(413, _too_large(most))
         return message
 
     return bounded

@@ -109,8 +109,22 @@ def document(app: FastAPI) -> dict[str, Any]:
             for status, answer in operation["responses"].items():
                 if status >= "400" and answer == error:
                     operation["responses"][status] = {"$ref": "#/components/responses/Error"}
+    _tell_base64(made)
     schemes: dict[Literal["token"], Any] = {"token": {"type": "http", "scheme": "bearer"}}
     made["components"]["securitySchemes"] = schemes
     # On the control socket no token is needed.
     made["security"] = [{}, {"token": []}]
     return made
+
+
+def _tell_base64(part: Any) -> None:
+    """Say of every text that stands for bytes how it does."""
+    if isinstance(part, dict):
+        if part.get("contentMediaType") == "application/octet-stream":
+            del part["contentMediaType"]
+            part["contentEncoding"] = "base64"
+        for each in part.values():
+            _tell_base64(each)
+    elif isinstance(part, list):
+        for each in part:
+            _tell_base64(each)

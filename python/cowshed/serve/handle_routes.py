@@ -8,11 +8,11 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from cowshed.serve.answering import ok, respond
+from cowshed.serve.arguments import TEXT
 from cowshed.serve.callers import caller_of, services_of
 from cowshed.serve.describing import refusals
 from cowshed.serve.handles import Handle
 from cowshed.serve.idempotency import Answer
-from cowshed.serve.operations import TEXT
 from cowshed.store.spec import SnapSpec, parse_spec
 from cowshed.wire.answers import DiffPage, HandleInfo, HandleLock
 from cowshed.wire.operations import Role

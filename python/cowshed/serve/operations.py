@@ -1,20 +1,21 @@
-"""The routes of the table of operations: each one's parameters, checks, run and answer."""
+"""The routes of the table of operations: each one's checks, run and answer."""
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
 import typing
-from collections.abc import Iterator, Sequence
-from types import UnionType
-from typing import Annotated, Any, Union
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel
 
 from cowshed.errors import CowshedError, InvalidArgument, NotFound
 from cowshed.local.store import LocalStore
+from cowshed.serve import arguments
 from cowshed.serve.answering import refusal, respond, to_json
 from cowshed.serve.callers import Caller, caller_of, services_of
 from cowshed.serve.describing import described, errors_of
@@ -23,30 +24,13 @@ from cowshed.serve.services import Services
 from cowshed.serve.tasks import Subject
 from cowshed.store.interface import Store
 from cowshed.store.progress import Progress
-from cowshed.store.spec import GroupSpec, ImageSpec, SnapSpec
 from cowshed.wire.answers import TaskInfo
 from cowshed.wire.http import API, ATTENDED, IDEMPOTENCY_HEADER, PREFER_HEADER, RESPOND_ASYNC
 from cowshed.wire.operations import OPERATIONS, Operation
 from cowshed.wire.records import encode, result_type
 
-
-def _in_unicode(text: str) -> str:
-    """JSON can name halves of characters, which no name or value can hold."""
-    if not text.isascii():
-        text.encode()  # raises UnicodeEncodeError, a ValueError
-    return text
-
-
-TEXT = Annotated[str, AfterValidator(_in_unicode)]
-_WHOLE = Annotated[int, Field(ge=-(1 << 62), le=1 << 62)]
-_NUMBER = Annotated[float, Field(allow_inf_nan=False)]
 _IN_STEPS = frozenset({"purge_snapshots", "trash_purge"})
 """Those that can fail half done; the others only if they were stopped where they told progress."""
-_SPEC_FORMS = {
-    ImageSpec: "[pool/[namespace/]]image",
-    SnapSpec: "[pool/[namespace/]]image@snapshot",
-    GroupSpec: "[pool/[namespace/]]group",
-}
 
 
 def routes() -> APIRouter:
@@ -63,19 +47,22 @@ def _add(router: APIRouter, row: Operation) -> None:
     takes_progress = "progress" in inspect.signature(method).parameters
     status = 204 if kind is None else 201 if row.creates else 200
 
-    def endpoint(request: Request, arguments: BaseModel) -> Response:
-        named = {name.removeprefix("p_"): getattr(arguments, name) for name in type(arguments).model_fields}
+    def endpoint(request: Request, given: BaseModel) -> Response:
+        named = {
+            name.removeprefix("p_"): arguments.plain(getattr(given, name))
+            for name in type(given).model_fields
+        }
         call = _Call(row, services_of(request), caller_of(request), named, takes_progress, status)
         return respond(call.answer(request))
 
     # FastAPI reads the parameters from the signature.
-    model, where = arguments_model(row), Query() if row.in_query else Body()
+    model, where = arguments.model(row), Query() if row.in_query else Body()
     needed = row.in_query or any(field.is_required() for field in model.model_fields.values())
     endpoint.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
             inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Request),
             inspect.Parameter(
-                "arguments",
+                "given",
                 inspect.Parameter.POSITIONAL_OR_KEYWORD,
                 annotation=Annotated[model, where],
                 default=inspect.Parameter.empty if needed else model(),
@@ -143,7 +130,9 @@ class _Call:
         if key is None or self._row.method == "GET":
             return run()
         who = f"{self._caller.principal.name} {self._caller.store.client}"
-        asked = self._row.name, as_task, json.dumps(self._named, sort_keys=True)
+        # A digest, since what was asked may be large and is remembered for long.
+        named = hashlib.sha256(json.dumps(self._named, sort_keys=True).encode()).digest()
+        asked = self._row.name, as_task, named
         try:
             return self._services.idempotency.once(who, key, asked, run)
         except OtherRequest:
@@ -176,7 +165,7 @@ class _Call:
 
         more = {"progress": stepped if progress else None} if self._takes_progress else {}
         try:
-            result = getattr(store, row.name)(**self._named, **more)
+            result = getattr(store, row.name)(**arguments.taken(row, self._named), **more)
         except (NotFound, InvalidArgument):
             raise
         except CowshedError:
@@ -205,51 +194,6 @@ def shown_result(row: Operation) -> Any:
     kind = result_type(row.name)
     if kind is type(None):
         return None
-    if kind in _SPEC_FORMS:
+    if kind in arguments.SPEC_FORMS:
         return str
     return list[typing.get_args(kind)[0]] if typing.get_origin(kind) is Iterator else kind  # type: ignore[misc]
-
-
-def arguments_model(row: Operation) -> type[BaseModel]:
-    """The parameters of an operation's method, to be checked. The fields are called `p_` and the name."""
-    method = getattr(Store, row.name)
-    hints = typing.get_type_hints(method)
-    fields: dict[str, Any] = {}
-    for name, parameter in inspect.signature(method).parameters.items():
-        if name in ("self", "progress"):
-            continue
-        default = ... if parameter.default is inspect.Parameter.empty else parameter.default
-        fields[f"p_{name}"] = (
-            _argument(hints[name]),
-            Field(default, alias=name, description=_description(hints[name])),
-        )
-    title = "".join(part.capitalize() for part in row.name.split("_"))
-    # What is in a query is text; what is in JSON has its type, and no other is taken for it.
-    config = ConfigDict(extra="forbid", strict=not row.in_query)
-    made: type[BaseModel] = create_model(f"{title}Arguments", __config__=config, **fields)
-    return made
-
-
-def _argument(kind: Any) -> Any:
-    """The annotation of a parameter as pydantic is to check it."""
-    if kind in _SPEC_FORMS or kind is str:
-        return TEXT
-    if kind is bool:
-        return bool
-    if kind is int:
-        return _WHOLE
-    if kind is float:
-        return _NUMBER
-    origin, inner = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (Union, UnionType):
-        kinds = dict.fromkeys(_argument(each) for each in inner if each is not type(None))
-        (one,) = kinds
-        return one | None if type(None) in inner else one
-    if origin is Sequence:
-        return Annotated[list[_argument(inner[0])], Field(max_length=64)]  # type: ignore[misc]
-    raise NotImplementedError(f"{kind} has no form in a request")
-
-
-def _description(kind: Any) -> str | None:
-    forms = [form for spec, form in _SPEC_FORMS.items() if spec in (kind, *typing.get_args(kind))]
-    return "As `" + "` or `".join(forms) + "`" if forms else None

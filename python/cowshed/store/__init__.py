@@ -1,5 +1,6 @@
 """The interface: `Store`, `Image`, specs, records, progress. Everything above the engines uses this."""
 
+from cowshed.store import steps
 from cowshed.store.interface import Image, Store
 from cowshed.store.progress import Progress
 from cowshed.store.records import (
@@ -13,10 +14,13 @@ from cowshed.store.records import (
     Locker,
     LockInfo,
     MigrationInfo,
+    ObjectStat,
+    OmapPage,
     ParentInfo,
     PoolInfo,
     PoolStats,
     SnapshotInfo,
+    StoreFacts,
     StoreUsage,
     TrashInfo,
     Usage,
@@ -34,6 +38,7 @@ from cowshed.store.spec import (
     check_name,
     parse_spec,
 )
+from cowshed.store.steps import ObjectStep
 
 __all__ = [
     "DEFAULT_POOL",
@@ -50,6 +55,9 @@ __all__ = [
     "LockInfo",
     "Locker",
     "MigrationInfo",
+    "ObjectStat",
+    "ObjectStep",
+    "OmapPage",
     "ParentInfo",
     "PoolInfo",
     "PoolStats",
@@ -57,6 +65,7 @@ __all__ = [
     "SnapSpec",
     "SnapshotInfo",
     "Store",
+    "StoreFacts",
     "StoreUsage",
     "TrashInfo",
     "Usage",
@@ -67,4 +76,5 @@ __all__ = [
     "as_spec",
     "check_name",
     "parse_spec",
+    "steps",
 ]

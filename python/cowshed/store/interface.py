@@ -17,6 +17,7 @@ from cowshed.store.image import Image
 from cowshed.store.images import Images
 from cowshed.store.locks import Locks
 from cowshed.store.migration import Migration
+from cowshed.store.objects import Objects
 from cowshed.store.pools import Pools
 from cowshed.store.settings import Settings
 from cowshed.store.snapshots import Snapshots
@@ -26,7 +27,7 @@ from cowshed.store.trash import Trash
 __all__ = ["Image", "Store"]
 
 
-class Store(Pools, Images, Snapshots, Clones, Trash, Groups, Settings, Locks, Migration, Space):
+class Store(Pools, Images, Snapshots, Clones, Trash, Groups, Settings, Locks, Migration, Objects, Space):
     """An open store. Use it as a context manager, or call `close`.
 
     Specs are `ImageSpec`/`SnapSpec` or their text, `[pool/[namespace/]]image[@snapshot]`. All changes are

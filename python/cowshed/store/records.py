@@ -29,6 +29,8 @@ class PoolStats:
     trash_images: int = 0
     trash_provisioned: int = 0
     trash_snapshots: int = 0
+    referenced: int = 0
+    """What the images have mapped, those in the trash too; what two of them share counts twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +248,18 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreFacts:
+    """What a store is, and the file system that holds it."""
+
+    id: str
+    """A UUID of its own, that it keeps for life."""
+    total: int
+    """Of the file system."""
+    available: int
+    """Of that, what may still be written."""
+
+
+@dataclass(frozen=True, slots=True)
 class StoreUsage:
     """The space account of a whole store."""
 
@@ -272,3 +286,23 @@ class StoreUsage:
     hidden_versions: int
     reclaim_pending: bool
     """Whether removed things still have space to give back."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectStat:
+    """A small object, as RADOS knows them."""
+
+    size: int
+    modified: float
+    version: int
+    """Grows with every change of the object, from 1 on; another object of the same name later begins anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class OmapPage:
+    """A piece of an object's ordered map."""
+
+    values: dict[str, bytes]
+    """By key, ascending byte by byte."""
+    more: bool
+    """Whether there are keys behind the last of these."""

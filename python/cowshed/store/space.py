@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from cowshed.store.progress import Progress
-from cowshed.store.records import StoreUsage, Usage
+from cowshed.store.records import StoreFacts, StoreUsage, Usage
 from cowshed.store.spec import ImageSpec, SnapSpec
 
 
@@ -15,6 +15,10 @@ class Space(ABC):
     @abstractmethod
     def usage(self, spec: ImageSpec | SnapSpec | str) -> Usage:
         """What an image's head or a snapshot references, and what only it holds; exact to the block."""
+
+    @abstractmethod
+    def facts(self) -> StoreFacts:
+        """The store's id, and the space of the file system that holds it."""
 
     @abstractmethod
     def store_usage(self) -> StoreUsage: ...

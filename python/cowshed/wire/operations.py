@@ -1,8 +1,9 @@
 """The one table of what can be asked of a store through a daemon: a row for each method of `Store`.
 
 The parameters of a row are its method's, by their names: in the query for GET and DELETE, else in a JSON
-object. Specs travel as text, iterators as lists, `progress` does not travel (see `long`). A method that
-returns nothing answers 204. `open` is not here: what is opened is a *handle* (records in `answers.py`).
+object. Specs travel as text, bytes in base64, iterators as lists, `progress` does not travel (see `long`). A
+method that returns nothing answers 204. `open` is not here: what is opened is a *handle* (records in
+`answers.py`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from cowshed.store.spec import parse_spec
 Role = Literal["read", "operate", "admin"]
 ROLES: tuple[Role, ...] = ("read", "operate", "admin")
 """Ascending: who has one may do what the ones before it may."""
+CHANGE_OBJECT = "/object"
+"""The one path to which much may be sent: an object's data, in one piece."""
 
 
 class Operation(NamedTuple):
@@ -43,7 +46,7 @@ class Operation(NamedTuple):
     @property
     def changes(self) -> bool:
         """Whether success means that something in the store is different, which events tell."""
-        return self.method != "GET" and self.name != "check"
+        return self.role != "read" and self.name != "check"
 
     def subjects(self, arguments: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The specs, in full, and the pools that a call is about. Raises InvalidArgument for what is none."""
@@ -121,6 +124,16 @@ def _rows() -> tuple[Operation, ...]:
         row("config", "GET", "/config", "read", ("where",), "pool"),
         row("set_config", "PUT", "/config", "operate", ("image",), "pool"),
         row("remove_config", "DELETE", "/config", "operate", ("image",), "pool"),
+        # objects
+        row("objects", "GET", "/objects", "read", pool="pool"),
+        row("object_namespaces", "GET", "/objects/namespaces", "read", pool="pool"),
+        row("stat_object", "GET", "/object", "read", pool="pool"),
+        row("read_object", "GET", "/object/data", "read", pool="pool"),
+        row("object_attributes", "GET", "/object/attributes", "read", pool="pool"),
+        row("object_omap", "GET", "/object/omap", "read", pool="pool"),
+        row("object_omap_values", "POST", "/object/omap/values", "read", pool="pool"),
+        row("object_omap_header", "GET", "/object/omap/header", "read", pool="pool"),
+        row("change_object", "POST", CHANGE_OBJECT, "operate", pool="pool"),
         # locks
         row("locks", "GET", "/locks", "read", one),
         row("lock", "POST", "/locks", "operate", one),
@@ -135,6 +148,7 @@ def _rows() -> tuple[Operation, ...]:
         row("abort_migration", "POST", "/migrations/abort", "operate", one, long=True),
         # space
         row("usage", "GET", "/usage", "read", one),
+        row("facts", "GET", "/store/facts", "read"),
         row("store_usage", "GET", "/store/usage", "read"),
         row("check", "POST", "/store/check", "admin", long=True),
         row("reclaim", "POST", "/store/reclaim", "admin", long=True),

@@ -1,19 +1,20 @@
 """Results and records as JSON values and back, by the annotations of methods and dataclasses.
 
-A record is an object with its fields' names; a tuple or an iterator is a list; a spec is its text. What an
-annotation means is worked out once, and lists of texts and numbers pass as they are: a listing of 100,000
-names costs what its JSON costs.
+A record is an object with its fields' names; a tuple or an iterator is a list; a spec is its text; bytes are
+text in base64. What an annotation means is worked out once, and lists of texts and numbers pass as they are:
+a listing of 100,000 names costs what its JSON costs.
 """
 
 from __future__ import annotations
 
+import binascii
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from operator import attrgetter
 from types import NoneType, UnionType
-from typing import Any, Union, cast
+from typing import Any, Literal, Union, cast
 
 from cowshed.errors import FormatError, InvalidArgument
 from cowshed.store.interface import Store
@@ -58,15 +59,20 @@ def _encoder(kind: Any) -> Codec | None:
         return None
     if kind in _SPECS:
         return str
+    if kind is bytes:
+        return _to_base64
     if is_dataclass(kind):
         return _record_encoder(cast("type[Any]", kind))
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        return None
     if origin in (Union, UnionType):
         some = _optional(kind, inner)
         codec = _encoder(some)
         return (lambda value: None if value is None else codec(value)) if codec else None
     if origin is dict:
-        return None if _encoder(inner[1]) is None else _unknown(kind)
+        each = _encoder(inner[1])
+        return (lambda value: {key: each(one) for key, one in value.items()}) if each else None
     if origin in (list, Iterator, Sequence) or (origin is tuple and inner[1:] == (...,)):
         item = _encoder(inner[0])
         return (lambda value: [item(each) for each in value]) if item else list
@@ -80,17 +86,22 @@ def _decoder(kind: Any) -> Codec | None:
     """None: the JSON value is the value."""
     if kind in _PLAIN:
         return None
+    if kind is bytes:
+        return _from_base64
     if kind in _SPECS:
         return cast("Codec", kind.parse)
     if is_dataclass(kind):
         return _record_decoder(cast("type[Any]", kind))
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        return None
     if origin in (Union, UnionType):
         some = _optional(kind, inner)
         codec = _decoder(some)
         return (lambda value: None if value is None else codec(value)) if codec else None
     if origin is dict:
-        return _typed(dict)
+        check, each = _typed(dict), _decoder(inner[1])
+        return (lambda value: {key: each(one) for key, one in check(value).items()}) if each else check
     if origin in (list, Iterator, Sequence) or (origin is tuple and inner[1:] == (...,)):
         item, check = _decoder(inner[0]), _typed(list)
         made: Codec = {list: list, tuple: tuple}.get(origin, iter if origin is Iterator else list)
@@ -119,6 +130,15 @@ def _optional(kind: Any, inner: tuple[Any, ...]) -> Any:
 
 def _unknown(kind: Any) -> Codec:
     raise NotImplementedError(f"{kind} has no form on the wire")
+
+
+def _to_base64(value: bytes) -> str:
+    return binascii.b2a_base64(value, newline=False).decode()
+
+
+def _from_base64(value: Any) -> bytes:
+    # binascii.Error is a ValueError, and so is what it says of text that is not ASCII.
+    return binascii.a2b_base64(_typed(str)(value), strict_mode=True)
 
 
 def _typed(wanted: type) -> Codec:

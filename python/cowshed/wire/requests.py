@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import is_dataclass
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from cowshed.store.spec import GroupSpec, ImageSpec, SnapSpec
 from cowshed.wire.http import API
 from cowshed.wire.operations import Operation
+from cowshed.wire.records import encode
 
 
 class Request(NamedTuple):
@@ -31,7 +33,11 @@ def request(operation: Operation, arguments: dict[str, Any]) -> Request:
 def _sent(value: Any) -> Any:
     if isinstance(value, ImageSpec | SnapSpec | GroupSpec):
         return str(value)
-    return list(value) if isinstance(value, tuple | set | frozenset) else value
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_sent(each) for each in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return encode(type(value), value)
+    return value
 
 
 def _text(value: Any) -> str:
