@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from behaviour.engines import Engine
-from cowshed.errors import AlreadyExists, Busy, InvalidArgument, NotFound, ReadOnly
+from cowshed.errors import AlreadyExists, Busy, InvalidArgument, NotEmpty, NotFound, ReadOnly
 from cowshed.store import Store
 
 MIB = 1 << 20
@@ -131,3 +131,22 @@ def test_who_has_no_exclusive_lock(store: Store) -> None:
         image.lock_acquire()
     with store.open("a", read_only=True) as image, pytest.raises(ReadOnly):
         image.lock_acquire()
+
+
+def test_what_is_used_is_kept_for_who_asks(store: Store) -> None:
+    with store.open("a"), pytest.raises(Busy, match="open for writing"):
+        store.remove("a", unless_used=True)
+    with store.open("a", read_only=True):
+        store.remove("a", unless_used=True)
+    store.create("a", MIB)
+    store.create_snapshot("a@s")
+    with store.open("a"), pytest.raises(NotEmpty):
+        store.remove("a", unless_used=True)
+    store.remove_snapshot("a@s")
+    store.prepare_migration("a", "b")
+    with pytest.raises(Busy, match="being moved"):
+        store.remove("b", unless_used=True)
+    store.remove("b")
+    store.create("a", MIB)
+    with store.open("a"):
+        store.remove("a")

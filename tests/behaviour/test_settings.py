@@ -43,6 +43,42 @@ def test_metadata_goes_with_its_image(store: Store) -> None:
     assert store.metadata("c") == {}
 
 
+def test_metadata_of_pools(store: Store) -> None:
+    assert store.pool_metadata("rbd") == {}
+    for key, value in (("b", "2"), ("a/with/slashes", ""), ("ä", "ö" * 5000), ("b", "3")):
+        store.set_pool_metadata("rbd", key, value)
+    store.set_pool_metadata("rbd", "conf_rbd_cache", "no")
+    assert store.pool_metadata("rbd") == {
+        "a/with/slashes": "",
+        "b": "3",
+        "conf_rbd_cache": "false",
+        "ä": "ö" * 5000,
+    }
+    assert options(store, "a")["rbd_cache"] == ("false", "pool")
+    for key in ("b", "conf_rbd_cache"):
+        store.remove_pool_metadata("rbd", key)
+        with pytest.raises(NotFound):
+            store.remove_pool_metadata("rbd", key)
+    assert options(store, "a")["rbd_cache"] == ("true", "config")
+    for bad in ("", "x" * 3801, "\ud800", "conf_nonsense"):
+        with pytest.raises(InvalidArgument):
+            store.set_pool_metadata("rbd", bad, "1")
+    for ask in (store.pool_metadata, lambda pool: store.set_pool_metadata(pool, "b", "1")):
+        with pytest.raises(NotFound, match="no pool"):
+            ask("none")
+
+
+def test_metadata_goes_with_its_pool(store: Store) -> None:
+    name = "p" * 255
+    for pool in (name, "pp"):
+        store.create_pool(pool)
+        store.set_pool_metadata(pool, "k" * 3800, pool)
+    store.remove_pool(name)
+    store.create_pool(name)
+    assert store.pool_metadata(name) == {}
+    assert store.pool_metadata("pp") == {"k" * 3800: "pp"}
+
+
 def options(store: Store, spec: str | None = None, pool: str | None = None) -> dict[str, tuple[str, str]]:
     return {option.name: (option.value, option.source) for option in store.config(spec, pool=pool)}
 

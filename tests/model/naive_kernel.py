@@ -139,7 +139,8 @@ class NaiveKernel:
         return NaiveTransaction(self)
 
     def get(self, key: bytes) -> bytes | None:
-        return self._alive().keys.get(key)
+        with self._alive().lock:  # never while half of a transaction is done
+            return self.state.keys.get(key)
 
     def scan(
         self, prefix: bytes, *, after: bytes | None = None, limit: int = 1000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import time
@@ -102,6 +103,33 @@ def test_a_body_that_is_too_large(here: Served, monkeypatch: pytest.MonkeyPatch,
     assert answer.status == 413
     assert json.loads(answer.read())["error"]["class"] == "InvalidArgument"
     connection.close()
+
+
+def test_more_may_be_sent_to_an_object(here: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(callers, "LARGEST_BODY", 1000)
+    monkeypatch.setattr(callers, "LARGEST_OBJECT_BODY", 3000)
+    for length, status in ((1000, 200), (3000, 413)):
+        written = {"do": "append", "data": base64.b64encode(bytes(length)).decode()}
+        body = {"pool": "rbd", "name": "o", "steps": [written]}
+        assert here.send("POST", "/v1/object", body).status == status
+    assert here.call("stat_object", pool="rbd", name="o").size == 1000
+
+
+@pytest.mark.parametrize("data", ["x", "x===", "ü", "eA==\n", "eA", 5, ["eA=="]])
+def test_bytes_are_in_base64(here: Served, data: object) -> None:
+    body = {"pool": "rbd", "name": "o", "steps": [{"do": "append", "data": data}]}
+    assert here.send("POST", "/v1/object", body).error == (400, "InvalidArgument")
+
+
+def test_steps_have_their_form(here: Served) -> None:
+    for step in (
+        {"do": "nothing"},
+        {"offset": 0},
+        {"do": "create", "more": 1},
+        {"do": "write", "offset": "0"},
+    ):
+        body = {"pool": "rbd", "name": "o", "steps": [step]}
+        assert here.send("POST", "/v1/object", body).error == (400, "InvalidArgument")
 
 
 @pytest.mark.parametrize("name", ["client.", "client.x", "client.1x", "me", "", "client." + "1" * 21])

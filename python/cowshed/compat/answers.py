@@ -16,6 +16,7 @@ from typing import Any
 
 from cowshed.compat.addresses import parse_mon_host, reachable
 from cowshed.compat.conf import Conf, normal
+from cowshed.compat.plain import plain
 from cowshed.errors import AlreadyExists, CowshedError, NotFound
 from cowshed.remote import RemoteStore
 from cowshed.store import PoolInfo, Store
@@ -78,7 +79,7 @@ def answer(store: Store, conf: Conf, command: str) -> Answer:
         pretty = asked["format"] == "json-pretty"
         text = json.dumps(found, indent=4 if pretty else None, separators=None if pretty else (",", ":"))
     else:
-        text = _plain(prefix, found)
+        text = plain(prefix, found)
     return 0, f"{text}\n".encode(), said
 
 
@@ -584,28 +585,3 @@ def _iso(seconds: float) -> str:
 def _iso_utc(seconds: float) -> str:
     """As the monitors' map writes times."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _plain(prefix: str, found: Any) -> str:
-    """An answer for people."""
-    match prefix:
-        case "fsid":
-            return str(found["fsid"])
-        case "osd pool ls" if not found or isinstance(found[0], str):
-            return "\n".join(found)
-        case "osd lspools":
-            return "\n".join(f"{pool['poolnum']} {pool['poolname']}" for pool in found)
-        case "health":
-            return str(found["status"])
-        case "version":
-            return str(found["version"])
-        case "osd ls":
-            return "\n".join(map(str, found))
-        case "osd pool get":
-            return "\n".join(
-                f"{key}: {value}" for key, value in found.items() if key not in ("pool", "pool_id")
-            )
-        case "config get":
-            return str(found)
-        case _:
-            return json.dumps(found, indent=4)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from cowshed._kernel import Kernel, KernelError, Transaction
-from cowshed.errors import NotFound, StoreDamaged
+from cowshed.errors import CowshedError, NotFound, StoreDamaged
 from cowshed.local import keys
 from cowshed.local.gate import Gate
 from cowshed.local.stored import StoredImage, StoredPool, StoredSnapshot
@@ -146,6 +146,10 @@ class Catalog(View):
                 if error.kind not in ("conflict", "missing", "stale") or change is None:
                     raise
                 if not change.overtaken():
+                    raise
+            except CowshedError:
+                # Refused by what may have been half of another's change.
+                if change is None or not change.overtaken():
                     raise
 
     def snapshots(self, image_id: str, *, after: int = 0) -> Iterator[tuple[int, StoredSnapshot]]:

@@ -40,6 +40,7 @@ _KNOWN = (
     keys.NAMESPACES,
     keys.TRASH,
     keys.METADATA,
+    keys.POOL_METADATA,
     keys.CONFIG,
     keys.LOCKS,
     keys.GROUP_NAMES,
@@ -198,7 +199,11 @@ class _Check:
                     yield f"{what} of image {image_id}, which does not exist"
 
     def _of_pools(self) -> Iterator[str]:
-        for prefix, what in ((keys.NAMESPACES, "a namespace"), (keys.CONFIG, "configuration")):
+        for prefix, what in (
+            (keys.NAMESPACES, "a namespace"),
+            (keys.CONFIG, "configuration"),
+            (keys.POOL_METADATA, "metadata"),
+        ):
             for key, _ in self._catalog.scan(prefix):
                 pool = key.split(b"/")[1].decode()
                 if self._catalog.get(keys.pool(pool)) is None:

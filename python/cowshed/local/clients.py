@@ -47,6 +47,8 @@ class Openings:
         self._writers: dict[str, dict[int, Client]] = {}
         self.owners: dict[str, int] = {}
         """The openings that hold their image's exclusive lock, by the image's id."""
+        self._lent: set[str] = set()
+        """The images whose lock goes over to whoever asks for it next."""
         self._fences: dict[str, tuple[Fence, int]] = {}
         self._entered = 0
 
@@ -75,11 +77,17 @@ class Openings:
                 for number, client in self._writers.get(image_id, {}).items()
             ]
 
-    def acquire(self, image_id: str, number: int) -> None:
-        """Raises Busy if another has it."""
+    def acquire(self, image_id: str, number: int, *, automatic: bool = False) -> None:
+        """Raises Busy if another keeps it; one who took it as `automatic` does not."""
         with self._lock:
-            if self.owners.setdefault(image_id, number) != number:
+            owner = self.owners.get(image_id)
+            if owner not in (None, number) and image_id not in self._lent:
                 raise Busy("the exclusive lock is held by another who has the image open")
+            if not automatic:
+                self._lent.discard(image_id)
+            elif owner != number:
+                self._lent.add(image_id)
+            self.owners[image_id] = number
             self._tell(image_id, number)
 
     def release(self, image_id: str, number: int) -> None:
@@ -123,6 +131,7 @@ class Openings:
 
     def _disown(self, image_id: str) -> None:
         del self.owners[image_id]
+        self._lent.discard(image_id)
         self._tell(image_id, 0)
 
     def _tell(self, image_id: str, number: int) -> None:

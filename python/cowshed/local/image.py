@@ -152,8 +152,8 @@ class LocalImage(Image):
         self._open_disk()
         return self._owners.get(self._image_id) == self._number
 
-    def lock_acquire(self) -> None:
-        self._lockable().acquire(self._image_id, self._number)
+    def lock_acquire(self, *, automatic: bool = False) -> None:
+        self._lockable().acquire(self._image_id, self._number, automatic=automatic)
 
     def lock_release(self) -> None:
         self._lockable().release(self._image_id, self._number)

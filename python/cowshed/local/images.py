@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import TypedDict
 
 from cowshed._kernel import MAX_DISK_SIZE
-from cowshed.errors import AlreadyExists, InGroup, InvalidArgument, NotEmpty, NotFound
+from cowshed.errors import AlreadyExists, Busy, InGroup, InvalidArgument, NotEmpty, NotFound
 from cowshed.local import keys
 from cowshed.local.catalog import Catalog, Change, View
+from cowshed.local.clients import Openings
 from cowshed.local.clock import now
 from cowshed.local.links import attach, detach
 from cowshed.local.settings import pool_default
@@ -247,9 +248,13 @@ def resized(image: StoredImage, size: int) -> StoredImage:
     return image.changed(parent=replace(link, overlap=min(link.overlap, size)) if link else None)
 
 
-def remove(catalog: Catalog, spec: ImageSpec) -> None:
+def remove(catalog: Catalog, spec: ImageSpec, openings: Openings | None) -> None:
+    """With `openings`, which must be empty of it, only if it is not used."""
+
     def decide(change: Change) -> None:
         image_id, image = change.image(spec)
+        if openings is not None:
+            check_unused(change, image_id, image, str(spec), openings)
         if image.group:
             raise InGroup(
                 f"image {str(spec)!r} belongs to a group", hint="take it out: `cowshed group image rm`"
@@ -260,17 +265,34 @@ def remove(catalog: Catalog, spec: ImageSpec) -> None:
     catalog.change(decide)
 
 
-def forget(change: Change, image_id: str, image: StoredImage, called: str) -> None:
-    """Drop an image with all its keys but the one that it is found by.
+def check_unused(change: Change, image_id: str, image: StoredImage, called: str, openings: Openings) -> None:
+    """Raises Busy for an image that someone has open for writing, or that is being moved.
 
-    Raises NotEmpty for one with snapshots.
+    Raises NotEmpty first for one with snapshots, as RBD does.
     """
+    check_no_snapshots(image, repr(called))
+    if openings.watchers(image_id):
+        raise Busy(f"image {called!r} is open for writing", hint="`cowshed status` tells by whom")
+    if change.get(keys.moving(image_id)) is not None:
+        raise Busy(f"image {called!r} is being moved", hint="`cowshed migration commit` or `abort` first")
+
+
+def check_no_snapshots(image: StoredImage, called: str) -> None:
+    """Raises NotEmpty for an image that has any, those that clones keep included."""
     if image.snapshots:
         plural = "s" if image.snapshots > 1 else ""
         raise NotEmpty(
             f"image {called} has {image.snapshots} snapshot{plural}",
             hint=f"`cowshed snap purge {image.spec}` removes them" if not image.trashed else None,
         )
+
+
+def forget(change: Change, image_id: str, image: StoredImage, called: str) -> None:
+    """Drop an image with all its keys but the one that it is found by.
+
+    Raises NotEmpty for one with snapshots.
+    """
+    check_no_snapshots(image, called)
     change.delete(keys.image(image_id))
     for key in (keys.times(image_id), keys.lock(image_id), keys.moving(image_id)):
         change.delete(key)

@@ -18,6 +18,7 @@ sorts as the listing does. Values are compact JSON but where said otherwise (`st
     namespace/<pool>/<namespace>            a namespace
     trash/<pool>/<namespace>/<image id>     an image in the trash; it has no `name` key then
     meta/<image id>/<key>                   image metadata, the value as it is; configuration as `conf_…`
+    poolmeta/<pool>/<key>                   metadata of a pool, the value as it is
     config/<pool>/<key>                     a configuration key set for a pool, the value as it is
     lock/<image id>                         an advisory lock and its holders
     group/<pool>/<namespace>/<group>        the id of the group of that name, as it is
@@ -53,6 +54,7 @@ CHILDREN = b"child/"
 NAMESPACES = b"namespace/"
 TRASH = b"trash/"
 METADATA = b"meta/"
+POOL_METADATA = b"poolmeta/"
 CONFIG = b"config/"
 LOCKS = b"lock/"
 GROUP_NAMES = b"group/"
@@ -143,6 +145,14 @@ def metadata_of(image_id: str) -> bytes:
 
 def metadata(image_id: str, key: str) -> bytes:
     return f"meta/{image_id}/{key}".encode()
+
+
+def metadata_of_pool(pool_name: str) -> bytes:
+    return f"poolmeta/{pool_name}/".encode()
+
+
+def pool_metadata(pool_name: str, key: str) -> bytes:
+    return f"poolmeta/{pool_name}/{key}".encode()
 
 
 def configs(pool_name: str) -> bytes:

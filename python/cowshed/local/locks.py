@@ -41,9 +41,10 @@ class LocalLocks(Part, Locks):
         def decide(change: Change) -> None:
             key, lock = _lock_of(change, spec)
             lockers = lock.lockers if lock else ()
-            if any(locker[:2] == me[:2] for locker in lockers):
+            same = lock is not None and lock.tag == (tag or "")
+            if same and any(locker[:2] == me[:2] for locker in lockers):
                 raise AlreadyExists(f"this client has the lock of {str(spec)!r} already")
-            if lock and (tag is None or lock.exclusive or lock.tag != tag):
+            if lock and (tag is None or lock.exclusive or not same):
                 raise Busy(
                     f"{str(spec)!r} is locked by {lock.lockers[0][0]}", hint="`cowshed lock ls` lists who"
                 )

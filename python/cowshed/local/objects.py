@@ -134,25 +134,25 @@ class LocalObjects(Part, Objects):
         """What `read` finds of an object, all of one moment: while its record stays, so does all of it."""
         catalog, key = self._catalog, _key(pool, namespace, name)
 
-        def once() -> tuple[bool, T]:
-            before = catalog.get(key)
-            if before is None:
+        def record() -> tuple[bytes, StoredObject]:
+            value = catalog.get(key)
+            if value is None:
                 catalog.pool(pool)
                 raise NotFound(f"no object {name!r} in pool {pool!r}")
+            return value, StoredObject.decode(key, value)
+
+        for _ in range(_TRIES):
+            before, stored = record()
             try:
-                found = read(StoredObject.decode(key, before))
+                found = read(stored)
             except StoreDamaged:
                 if catalog.get(key) == before:
                     raise
-                return once()
-            return catalog.get(key) == before, found
-
-        for _ in range(_TRIES):
-            steady, found = once()
-            if steady:
+                continue
+            if catalog.get(key) == before:
                 return found
         with catalog.gate.alone():
-            return once()[1]
+            return read(record()[1])
 
 
 def namespaces_with_objects(catalog: Catalog, pool: str) -> list[str]:

@@ -51,7 +51,7 @@ def remove_pool(catalog: Catalog, name: str) -> None:
                 raise NotEmpty(
                     f"pool {name!r} holds {what}", hint=f"remove them first; `cowshed {verb}` lists them"
                 )
-        for prefix in (keys.namespaces(name), keys.configs(name)):
+        for prefix in (keys.namespaces(name), keys.configs(name), keys.metadata_of_pool(name)):
             for key, _ in catalog.scan(prefix):
                 change.delete(key)
         remove_objects(change, name)

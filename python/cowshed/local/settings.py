@@ -14,6 +14,8 @@ from cowshed.store.spec import ImageSpec, as_image
 
 MAX_KEY_BYTES = 4000
 """With the image's id it must fit a key of the kernel's."""
+MAX_POOL_KEY_BYTES = 3800
+"""The same with a pool's name, of up to 255 bytes."""
 
 
 class LocalSettings(Part, Settings):
@@ -54,6 +56,42 @@ class LocalSettings(Part, Settings):
                 raise _missing(spec, key)
             change.delete(keys.metadata(image_id, key))
             change.put(keys.image(image_id), image.changed().encode())
+
+        self._catalog.change(decide)
+
+    @kernel_errors
+    def pool_metadata(self, pool: str) -> dict[str, str]:
+        found = {IMAGE_PREFIX + key: value for key, value in pool_config(self._catalog, pool).items()}
+        prefix = keys.metadata_of_pool(pool)
+        for stored, value in self._catalog.scan(prefix):
+            found[stored[len(prefix) :].decode()] = value.decode()
+        return dict(sorted(found.items()))
+
+    @kernel_errors
+    def set_pool_metadata(self, pool: str, key: str, value: str) -> None:
+        if key.startswith(IMAGE_PREFIX):
+            self.set_config(key.removeprefix(IMAGE_PREFIX), value, pool=pool)
+            return
+        stored, checked = _encoded(value), _checked(key, MAX_POOL_KEY_BYTES)
+
+        def decide(change: Change) -> None:
+            change.pool(pool)
+            change.put(keys.pool_metadata(pool, checked), stored)
+
+        self._catalog.change(decide)
+
+    @kernel_errors
+    def remove_pool_metadata(self, pool: str, key: str) -> None:
+        if key.startswith(IMAGE_PREFIX):
+            self.remove_config(key.removeprefix(IMAGE_PREFIX), pool=pool)
+            return
+        _checked(key, MAX_POOL_KEY_BYTES)
+
+        def decide(change: Change) -> None:
+            change.pool(pool)
+            if change.get(keys.pool_metadata(pool, key)) is None:
+                raise NotFound(f"pool {pool!r} has no metadata {key!r}")
+            change.delete(keys.pool_metadata(pool, key))
 
         self._catalog.change(decide)
 
@@ -139,9 +177,9 @@ def _pool_of(pool: str | None) -> str:
     return pool
 
 
-def _checked(key: str) -> str:
-    if not 0 < len(_encoded(key)) <= MAX_KEY_BYTES:
-        raise InvalidArgument(f"a metadata key has 1 to {MAX_KEY_BYTES} bytes")
+def _checked(key: str, longest: int = MAX_KEY_BYTES) -> str:
+    if not 0 < len(_encoded(key)) <= longest:
+        raise InvalidArgument(f"a metadata key has 1 to {longest} bytes")
     return key
 
 

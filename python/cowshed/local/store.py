@@ -168,9 +168,11 @@ class LocalStore(LocalTrash, LocalGroups, LocalSettings, LocalLocks, LocalMigrat
         with kernel_errors:
             images.resize(self._catalog, as_image(spec), size, allow_shrink)
 
-    def remove(self, spec: ImageSpec | str, *, progress: Progress | None = None) -> None:
+    def remove(
+        self, spec: ImageSpec | str, *, unless_used: bool = False, progress: Progress | None = None
+    ) -> None:
         with kernel_errors:
-            images.remove(self._catalog, as_image(spec))
+            images.remove(self._catalog, as_image(spec), self._openings if unless_used else None)
             self._reclaim_if_shown(progress)
 
     def copy(

@@ -96,9 +96,9 @@ class Handle:
         """Who holds the image's exclusive lock."""
         return self._ask(HandleLock, "GET", "/lock")
 
-    def acquire(self) -> None:
+    def acquire(self, *, automatic: bool = False) -> None:
         """Take the exclusive lock, as `Image.lock_acquire`."""
-        self._ask(NoneType, "POST", "/lock")
+        self._ask(NoneType, "POST", "/lock", query={"automatic": str(automatic).lower()})
 
     def release(self) -> None:
         """Let it go."""

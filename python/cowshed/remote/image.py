@@ -175,8 +175,8 @@ class RemoteImage(Image):
         except InvalidArgument:
             return False  # an image without the feature has no owner
 
-    def lock_acquire(self) -> None:
-        self._lockable().acquire()
+    def lock_acquire(self, *, automatic: bool = False) -> None:
+        self._lockable().acquire(automatic=automatic)
 
     def lock_release(self) -> None:
         self._lockable().release()

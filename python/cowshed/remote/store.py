@@ -139,8 +139,10 @@ class RemoteStore(Store):
     def resize(self, spec: ImageSpec | str, size: int, *, allow_shrink: bool = False) -> None:
         self._call(Store.resize, spec, size, allow_shrink=allow_shrink)
 
-    def remove(self, spec: ImageSpec | str, *, progress: Progress | None = None) -> None:
-        self._run(progress, Store.remove, spec)
+    def remove(
+        self, spec: ImageSpec | str, *, unless_used: bool = False, progress: Progress | None = None
+    ) -> None:
+        self._run(progress, Store.remove, spec, unless_used=unless_used)
 
     def find_image(self, pool: str, image_id: str, namespace: str = "") -> ImageSpec:
         return self._call(Store.find_image, pool, image_id, namespace)
@@ -313,6 +315,15 @@ class RemoteStore(Store):
 
     def remove_metadata(self, spec: ImageSpec | str, key: str) -> None:
         self._call(Store.remove_metadata, spec, key)
+
+    def pool_metadata(self, pool: str) -> dict[str, str]:
+        return self._call(Store.pool_metadata, pool)
+
+    def set_pool_metadata(self, pool: str, key: str, value: str) -> None:
+        self._call(Store.set_pool_metadata, pool, key, value)
+
+    def remove_pool_metadata(self, pool: str, key: str) -> None:
+        self._call(Store.remove_pool_metadata, pool, key)
 
     def config(self, where: ImageSpec | str | None = None, *, pool: str | None = None) -> list[ConfigOption]:
         return self._call(Store.config, where, pool=pool)

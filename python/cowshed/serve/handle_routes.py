@@ -32,6 +32,14 @@ class OpenArguments(BaseModel):
     snapshot_id: Annotated[int, Field(ge=0, le=_MOST)] | None = None
 
 
+class LockArguments(BaseModel):
+    """As `Image.lock_acquire` has them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    automatic: bool = Field(False, description="Whether it goes over to whoever asks for it next")
+
+
 class BreakArguments(BaseModel):
     """As `Image.lock_break` has them."""
 
@@ -108,9 +116,10 @@ def routes() -> APIRouter:
         return ok(encode(HandleLock, mine(request, handle_id, "read", "see the lock").lock()))
 
     @router.post("/{handle_id}/lock", operation_id="lock_acquire", status_code=204)
-    def acquired(request: Request, handle_id: _Id) -> Response:
+    def acquired(request: Request, handle_id: _Id, arguments: Annotated[LockArguments, Query()]) -> Response:
         """Take the exclusive lock."""
-        mine(request, handle_id, "operate", "lock").image.lock_acquire()
+        image = mine(request, handle_id, "operate", "lock").image
+        image.lock_acquire(automatic=arguments.automatic)
         return respond(Answer(204))
 
     @router.delete("/{handle_id}/lock", operation_id="lock_release", status_code=204)

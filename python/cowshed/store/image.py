@@ -70,10 +70,13 @@ class Image(ABC):
         """Whether this one holds the image's exclusive lock."""
 
     @abstractmethod
-    def lock_acquire(self) -> None:
+    def lock_acquire(self, *, automatic: bool = False) -> None:
         """Take the exclusive lock: until it is let go, all others that have the image open cannot write it.
 
-        Raises Busy if another has it, InvalidArgument for an image without the feature, ReadOnly.
+        One that was taken with `automatic`, as librbd does before its first write, is no one's to keep: it
+        goes over to whoever asks for it next, in either way.
+
+        Raises Busy if another keeps it, InvalidArgument for an image without the feature, ReadOnly.
         """
 
     @abstractmethod

@@ -52,8 +52,14 @@ class Images(ABC):
         """Raises InvalidArgument for a smaller size unless `allow_shrink`."""
 
     @abstractmethod
-    def remove(self, spec: ImageSpec | str, *, progress: Progress | None = None) -> None:
-        """Raises NotEmpty while it has snapshots. Clones of it do not matter: they hold what they need."""
+    def remove(
+        self, spec: ImageSpec | str, *, unless_used: bool = False, progress: Progress | None = None
+    ) -> None:
+        """Raises NotEmpty while it has snapshots. Clones of it do not matter: they hold what they need.
+
+        With `unless_used` it is kept as RBD keeps it, and Busy raised, while anyone has it open for writing
+        or it is being moved.
+        """
 
     @abstractmethod
     def find_image(self, pool: str, image_id: str, namespace: str = "") -> ImageSpec:

@@ -28,6 +28,18 @@ class Settings(ABC):
         """Raises NotFound for the image or the key."""
 
     @abstractmethod
+    def pool_metadata(self, pool: str) -> dict[str, str]:
+        """All pairs of a pool, by key; its configuration is among them, as `conf_…` (as with RBD)."""
+
+    @abstractmethod
+    def set_pool_metadata(self, pool: str, key: str, value: str) -> None:
+        """Raises NotFound, InvalidArgument for an empty key, one that is too long, or a bad `conf_…`."""
+
+    @abstractmethod
+    def remove_pool_metadata(self, pool: str, key: str) -> None:
+        """Raises NotFound for the pool or the key."""
+
+    @abstractmethod
     def config(self, where: ImageSpec | str | None = None, *, pool: str | None = None) -> list[ConfigOption]:
         """Every known key with the value that holds for an image, or for a pool, and where that was set."""
 

@@ -24,10 +24,14 @@ def text(value: object, name: str, opt: bool = False) -> str | None:
     """A text, as str or UTF-8 bytes; with `opt` None, too. Raises InvalidArgument naming the argument."""
     if value is None and opt:
         return None
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "surrogateescape")
-    if isinstance(value, str):
-        return value
+    try:
+        if isinstance(value, bytes):
+            return value.decode()
+        if isinstance(value, str):
+            value.encode()
+            return value
+    except UnicodeError:
+        raise InvalidArgument(f"{name} is not valid UTF-8", errno=errno.EINVAL) from None
     raise InvalidArgument(f"{name} must be a string")
 
 

@@ -1,0 +1,93 @@
+"""`Completion`: an operation that goes on by itself."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from cowshed.compat.rbd.errors import Error, InvalidArgument, OSError
+
+_THREADS = 16
+_lock = threading.Lock()
+_workers: tuple[int, ThreadPoolExecutor] | None = None
+
+
+def _pool() -> ThreadPoolExecutor:
+    """The threads of this process; a forked one gets its own."""
+    global _workers
+    with _lock:
+        if _workers is None or _workers[0] != os.getpid():
+            _workers = os.getpid(), ThreadPoolExecutor(_THREADS, "rbd-aio")
+        return _workers[1]
+
+
+class Completion:
+    """Made by the `aio_…` methods. The callback runs in another thread, after the operation is complete."""
+
+    def __init__(self, oncomplete: Callable[..., object] | None) -> None:
+        self._oncomplete = oncomplete
+        self._complete = threading.Event()
+        self._told = threading.Event()
+        self._value = 0
+        self._raised: BaseException | None = None
+
+    @classmethod
+    def begun(
+        cls,
+        work: Callable[[], Any],
+        oncomplete: Callable[..., object] | None,
+        *,
+        with_result: bool = False,
+    ) -> Completion:
+        """Do the work in a thread, and tell `oncomplete(completion)`, or `oncomplete(completion, result)`."""
+        completion = cls(oncomplete)
+        _pool().submit(completion._run, work, with_result)
+        return completion
+
+    def is_complete(self) -> bool:
+        """Whether the operation is over; its callback may not be."""
+        return self._complete.is_set()
+
+    def wait_for_complete(self) -> None:
+        """Wait until the operation is over."""
+        self._complete.wait()
+
+    def wait_for_complete_and_cb(self) -> None:
+        """Wait until the callback is over, too, and raise what it raised."""
+        self._told.wait()
+        raised, self._raised = self._raised, None
+        if raised is not None:
+            raise raised
+
+    def get_return_value(self) -> int:
+        """0, or how many bytes were read, or the negative errno."""
+        return self._value
+
+    def _run(self, work: Callable[[], Any], with_result: bool) -> None:
+        result: Any = None
+        try:
+            result = work()
+            self._value = len(result) if isinstance(result, bytes) else 0
+        except Error as error:
+            self._value = -_errno(error)
+        except BaseException as error:
+            self._value = -errno.EIO
+            self._raised = error
+        self._complete.set()
+        try:
+            if self._oncomplete is not None:
+                self._oncomplete(self, result) if with_result else self._oncomplete(self)
+        except BaseException as error:
+            self._raised = error
+        finally:
+            self._told.set()
+
+
+def _errno(error: Error) -> int:
+    if isinstance(error, OSError) and error.errno:
+        return error.errno
+    return errno.EINVAL if isinstance(error, InvalidArgument) else errno.EIO

@@ -1,0 +1,29 @@
+"""What holds where a caller says nothing: the pool's configuration, else the client's, else RBD's default."""
+
+from __future__ import annotations
+
+from cowshed.compat.scope import Scope
+
+
+def setting(scope: Scope, key: str) -> str:
+    """The value of an `rbd_…` key for a pool. Raises NotFound for the pool."""
+    for option in scope.store.config(pool=scope.pool):
+        if option.name == key:
+            given = scope.conf.given(key) if option.source == "config" else None
+            return option.value if given is None else given
+    return scope.conf.get(key) or ""
+
+
+def given(scope: Scope, key: str) -> str | None:
+    """The same, but None where neither ceph.conf nor program set it: the store then decides by itself."""
+    return None if scope.conf.given(key) is None else setting(scope, key)
+
+
+def clone_format(scope: Scope) -> int:
+    """RBD's format of clones made in a pool: 1 or 2. `auto` is 1, as where old clients are let in."""
+    return 2 if setting(scope, "rbd_default_clone_format") == "2" else 1
+
+
+def truth(scope: Scope, key: str) -> bool:
+    """The value of a key that is on or off."""
+    return setting(scope, key) == "true"

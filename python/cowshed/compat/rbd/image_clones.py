@@ -1,0 +1,167 @@
+"""Clones, copies, and what is done to a whole image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TypedDict
+
+from cowshed.compat.rbd import arguments
+from cowshed.compat.rbd.arguments import integer, text, unsigned
+from cowshed.compat.rbd.opened import Opened, answered
+from cowshed.compat.rbd.translating import make_error
+from cowshed.store import ChildInfo, ImageSpec, Progress
+from cowshed.store.features import NAMES
+
+_ORDERS = range(12, 26)
+_MUTABLE = ("exclusive-lock", "object-map", "fast-diff")
+
+
+class Child(TypedDict):
+    pool: str
+    pool_namespace: str
+    image: str
+    id: str
+    trash: bool
+
+
+class Clones(Opened):
+    """`on_progress(done, total)` is called as work goes on; what it returns means nothing."""
+
+    @answered("error flattening")
+    def flatten(self, on_progress: Callable[[int, int], object] | None = None) -> None:
+        """Drop the link to the parent; nothing is copied. Raises InvalidArgument without a parent."""
+        if self._snap is not None and self._stat().parent is None:
+            raise make_error(22, f"error flattening {self._called!r}")
+        self._scope.store.flatten(self._changeable(), progress=_progress(on_progress))
+
+    @answered("error copying")
+    def copy(
+        self,
+        dest_ioctx: object,
+        dest_name: str,
+        features: int | None = None,
+        order: int | None = None,
+        stripe_unit: int | None = None,
+        stripe_count: int | None = None,
+        data_pool: str | None = None,
+    ) -> None:
+        """A new image with the content and metadata of this, or of the snapshot that is chosen.
+
+        Raises TypeError, InvalidArgument, ImageExists, ArgumentOutOfRange.
+        """
+        target, order = self._target(dest_ioctx, dest_name), _order(order)
+        self._scope.store.copy(self._chosen(), target, order=order)
+        self._switch(target, features)
+
+    @answered("error deep copying")
+    def deep_copy(
+        self,
+        dest_ioctx: object,
+        dest_name: str,
+        features: int | None = None,
+        order: int | None = None,
+        stripe_unit: int | None = None,
+        stripe_count: int | None = None,
+        data_pool: str | None = None,
+    ) -> None:
+        """As `copy`, with snapshots and parent."""
+        target, order = self._target(dest_ioctx, dest_name), _order(order)
+        self._scope.store.deep_copy(self._chosen(), target, order=order)
+        self._switch(target, features)
+
+    def _target(self, ioctx: object, name: str) -> ImageSpec:
+        scope = arguments.scope(ioctx)
+        named = text(name, "dest_name")
+        if scope.store is not self._scope.store and scope.store.target != self._scope.store.target:
+            raise make_error(95, f"error copying image {self._called!r} to another store")
+        return ImageSpec(scope.pool, scope.namespace, named)
+
+    def _switch(self, target: ImageSpec, features: int | None) -> None:
+        """Give a copy the features that were asked for, as far as they can be switched."""
+        if features is None:
+            return
+        wanted = {name for bit, name in enumerate(NAMES) if unsigned(features) >> bit & 1}
+        has = set(self._scope.store.stat(target).features)
+        for change, enabled in ((has - wanted, False), (wanted - has, True)):
+            names = [name for name in _MUTABLE if name in change]
+            if names:
+                self._scope.store.update_features(target, names, enabled)
+
+    @answered("error sparsifying")
+    def sparsify(self, sparse_size: int) -> None:
+        """Give back the space of zeros. `sparse_size` is a power of two, from 4096 to the object size."""
+        size = unsigned(sparse_size)
+        spec = self._changeable()
+        if size < 4096 or size & (size - 1) or size > self._stat().object_size:
+            raise make_error(22, f"error sparsifying image {self._called!r}")
+        self._scope.store.sparsify(spec)
+
+    @answered("error rebuilding object map for")
+    def rebuild_object_map(self) -> None:
+        """Does nothing: there is no map to be wrong. Raises InvalidArgument without the feature."""
+        self._changeable()
+        if "object-map" not in self._stat().features:
+            raise make_error(22, f"error rebuilding object map for image {self._called!r}")
+
+    @answered("error listing children of")
+    def list_children(self) -> list[tuple[str, str]]:
+        """(pool, image) of each clone of the snapshot that is chosen, or of all; none in the trash."""
+        return [(child.pool, child.image) for child in self._children() if not child.trash]
+
+    @answered("error listing children of")
+    def list_children2(self) -> ChildIterator:
+        return ChildIterator(self)
+
+    @answered("error listing descendants of")
+    def list_descendants(self) -> ChildIterator:
+        return ChildIterator(self, True)
+
+    def _children(self) -> list[ChildInfo]:
+        """Clones of what is chosen. A snapshot in the trash is known to them by the name that it had."""
+        if self._snap is None or self._snap.namespace == "user":
+            return self._scope.store.children(self._chosen())
+        name = self._snap.original_name or self._snap.name
+        live = {snap.name for snap in self._snapshots() if snap.namespace == "user"}
+        found = self._scope.store.children(self._spec())
+        return [child for child in found if child.snapshot == name and name not in live]
+
+
+class ChildIterator:
+    """`pool`, `pool_namespace`, `image`, `id`, `trash` of each clone, and of its own with `descendants`."""
+
+    def __init__(self, image: Clones, descendants: bool = False) -> None:
+        image.require_not_closed()
+        store = image._scope.store
+        found = store.descendants(image._chosen()) if descendants else image._children()
+        self._children: list[Child] = [
+            {
+                "pool": child.pool,
+                "pool_namespace": child.namespace,
+                "image": child.image,
+                "id": child.id,
+                "trash": child.trash,
+            }
+            for child in found
+        ]
+
+    def __iter__(self) -> Iterator[Child]:
+        yield from self._children
+
+
+def _order(order: int | None) -> int | None:
+    """Raises ArgumentOutOfRange for what is no object order."""
+    if order is None:
+        return None
+    if integer(order) not in _ORDERS:
+        raise make_error(33, "error copying image: order")
+    return integer(order)
+
+
+def _progress(on_progress: Callable[[int, int], object] | None) -> Progress | None:
+    if on_progress is None:
+        return None
+
+    def told(done: int, total: int) -> None:
+        on_progress(done, total)
+
+    return told

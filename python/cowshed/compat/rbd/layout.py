@@ -1,0 +1,109 @@
+"""What a new image is to be like: features, order and striping, checked as librbd checks them."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+
+from cowshed.compat.rbd.arguments import integer, text, unsigned
+from cowshed.compat.rbd.constants import (
+    RBD_FEATURE_FAST_DIFF,
+    RBD_FEATURE_LAYERING,
+    RBD_FEATURE_OBJECT_MAP,
+    RBD_FEATURES_ALL,
+)
+from cowshed.compat.rbd.defaults import given
+from cowshed.compat.rbd.errors import InvalidArgument
+from cowshed.compat.rbd.translating import answering, make_error
+from cowshed.compat.scope import Scope
+from cowshed.store.features import NAMES, parse_features
+
+_ORDERS = range(12, 26)
+_INTERNAL = {"striping", "data-pool", "operations", "migrating", "non-primary", "dirty-cache"}
+"""Features that no one asks for: librbd sets them itself, and passes over them here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a caller asked for; None: nothing."""
+
+    features: int | None
+    order: int | None
+    stripe_unit: int
+    stripe_count: int
+    data_pool: str | None
+
+    @classmethod
+    def of(
+        cls, features: object, order: object, stripe_unit: object, stripe_count: object, data_pool: object
+    ) -> Layout:
+        """Of arguments. Raises TypeError, OverflowError, InvalidArgument as the real module."""
+        return cls(
+            None if features is None else unsigned(features),
+            None if order is None else integer(order),
+            0 if stripe_unit is None else unsigned(stripe_unit),
+            0 if stripe_count is None else unsigned(stripe_count),
+            text(data_pool, "data_pool", True),
+        )
+
+    def check(self, scope: Scope, message: str, *, smallest_order: int = 0, clone: bool = False) -> None:
+        """Raises what librbd answers to what cannot be.
+
+        `smallest_order` is the parent's: a clone's objects are not smaller unless it is striped.
+        """
+        if self.features is not None:
+            if self.features & ~RBD_FEATURES_ALL:
+                raise make_error(errno.ENOSYS, message)
+            if clone and not self.features & RBD_FEATURE_LAYERING:
+                raise make_error(errno.ENOSYS, message)
+        if self.order and self.order not in _ORDERS:
+            raise make_error(errno.EDOM, message)
+        if bool(self.stripe_unit) != bool(self.stripe_count) and not clone:
+            raise make_error(errno.EINVAL, message)
+        if self.order and not self.stripe_unit and self.order < smallest_order:
+            raise make_error(errno.EINVAL, message)
+        if self.stripe_unit and (1 << self.chosen_order(scope, message, smallest_order)) % self.stripe_unit:
+            raise make_error(errno.EINVAL, message)
+        if self.data_pool:
+            with answering(message):
+                names = [pool.name for pool in scope.store.pools()]
+            if self.data_pool not in names:
+                raise make_error(errno.ENOENT, message)
+
+    def chosen_order(self, scope: Scope, message: str, of_parent: int = 0) -> int:
+        """The order that the image will have."""
+        if self.order or of_parent:
+            return self.order or of_parent
+        with answering(message):
+            return int(given(scope, "rbd_default_order") or 22)
+
+    def order_for(self, scope: Scope, message: str) -> int | None:
+        """What to tell the store; None: it decides."""
+        if self.order:
+            return self.order
+        with answering(message):
+            configured = given(scope, "rbd_default_order")
+        return None if configured is None else int(configured)
+
+    def features_for(self, scope: Scope, message: str) -> tuple[str, ...] | None:
+        """What to tell the store; None: it decides."""
+        if self.features is None:
+            with answering(message):
+                configured = given(scope, "rbd_default_features")
+                return None if configured is None else _wanted(parse_features(configured))
+        # These two come together, and whoever asks for one is taken to mean the first.
+        bits = self.features & ~RBD_FEATURE_FAST_DIFF
+        if bits & RBD_FEATURE_OBJECT_MAP:
+            bits |= RBD_FEATURE_FAST_DIFF
+        return _wanted(tuple(name for bit, name in enumerate(NAMES) if bits >> bit & 1))
+
+    def refuse_for_old_format(self) -> None:
+        """Raises InvalidArgument if anything was asked for that images of format 1 cannot have."""
+        if self.features or self.stripe_unit or self.stripe_count or self.data_pool:
+            raise InvalidArgument(
+                "format 1 images do not support feature masks, non-default striping, nor data pool"
+            )
+
+
+def _wanted(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in names if name not in _INTERNAL)

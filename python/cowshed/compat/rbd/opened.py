@@ -1,0 +1,141 @@
+"""What all parts of `Image` stand on: one open image, found by its id, and the snapshot that is chosen."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+
+from cowshed.compat.rbd.errors import ImageNotFound, InvalidArgument, OSError, ReadOnlyImage
+from cowshed.compat.rbd.translating import answering, make_error
+from cowshed.errors import NotFound
+from cowshed.store import ImageSpec, ImageStat, SnapshotInfo, SnapSpec
+
+if TYPE_CHECKING:
+    from cowshed.compat.scope import Scope
+    from cowshed.store import Image as StoreImage
+
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S", bound="Opened")
+
+
+def answered(doing: str) -> Callable[[Callable[Concatenate[S, P], R]], Callable[Concatenate[S, P], R]]:
+    """For each public method: not on a closed image, and no error but librbd's comes out of it.
+
+    `doing` is what its errors say, as "error reading from".
+    """
+
+    def decorate(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+        @functools.wraps(method)
+        def wrapper(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+            self.require_not_closed()
+            with answering(f"{doing} image {self._called!r}"):
+                return method(self, *args, **kwargs)
+
+        return wrapper
+
+    return decorate
+
+
+class Opened:
+    """An image stays open under its id, whatever it is called meanwhile."""
+
+    _scope: Scope
+    _id: str
+    _called: bytes | str
+    """What the user named it by: for messages."""
+    _read_only: bool
+    _closed: bool = True
+    _head: StoreImage | None = None
+    """The image itself: for a read-only one opened when first needed, else from the start, as a watcher."""
+    _snap: SnapshotInfo | None = None
+    """The snapshot that is chosen; None: the image itself."""
+    _frozen: StoreImage | None = None
+    """That snapshot, opened when first needed."""
+
+    def require_not_closed(self) -> None:
+        """Checks if the image is not closed. Raises InvalidArgument; OSError in a forked process."""
+        if self._closed:
+            raise InvalidArgument("image is closed")
+        if self._scope.pid != os.getpid():
+            raise make_error(
+                errno.ENOTCONN,
+                f"image {self._called!r} was opened by process {self._scope.pid}; this one was forked from it",
+            )
+
+    def _spec(self) -> ImageSpec:
+        """What it is called now. Raises NotFound once it is removed."""
+        return self._scope.store.find_image(self._scope.pool, self._id, self._scope.namespace)
+
+    def _chosen(self) -> ImageSpec | SnapSpec:
+        """The image, or the snapshot that is chosen."""
+        spec = self._spec()
+        return spec.at(self._snap.name) if self._snap else spec
+
+    def _stat(self) -> ImageStat:
+        """Of the image itself."""
+        return self._scope.store.stat(self._spec())
+
+    def _disk(self) -> StoreImage:
+        """What is read: the snapshot that is chosen, or the image."""
+        if self._snap is None:
+            if self._head is None:
+                self._head = self._scope.store.open(self._spec(), read_only=self._read_only)
+            return self._head
+        if self._frozen is None:
+            self._frozen = self._scope.store.open(self._spec(), snapshot_id=self._snap.id)
+        return self._frozen
+
+    def _writable(self) -> StoreImage:
+        """The image, for writing. Raises ReadOnlyImage for one that was opened so, and with a snapshot."""
+        if self._read_only or self._snap is not None:
+            raise self._not_writable()
+        return self._disk()
+
+    def _changeable(self) -> ImageSpec:
+        """What a change of the image is made to. Raises ReadOnlyImage as `_writable`."""
+        if self._read_only or self._snap is not None:
+            raise self._not_writable()
+        return self._spec()
+
+    def _open_for_changes(self) -> ImageSpec:
+        """As `_changeable`, for changes that a chosen snapshot does not hinder: those of snapshots."""
+        if self._read_only:
+            raise self._not_writable()
+        return self._spec()
+
+    def _not_writable(self) -> OSError:
+        return ReadOnlyImage(f"image {self._called!r} is open read-only, or to a snapshot", errno=30)
+
+    def _snapshots(self) -> list[SnapshotInfo]:
+        """All of them, those of groups and of the trash included."""
+        return self._scope.store.snapshots(self._spec(), all_namespaces=True)
+
+    def _by_name(self, name: str) -> SnapshotInfo:
+        """The user's snapshot of that name. Raises ImageNotFound."""
+        for snap in self._snapshots():
+            if snap.namespace == "user" and snap.name == name:
+                return snap
+        raise ImageNotFound(f"error getting snapshot {name!r} of image {self._called!r}", errno=2)
+
+    def _by_id(self, snap_id: int) -> SnapshotInfo:
+        """The snapshot with that id, in any namespace. Raises ImageNotFound."""
+        for snap in self._snapshots():
+            if snap.id == snap_id:
+                return snap
+        raise ImageNotFound(f"error getting snapshot {snap_id} of image {self._called!r}", errno=2)
+
+    def _choose(self, snap: SnapshotInfo | None) -> None:
+        frozen, self._frozen = self._frozen, None
+        self._snap = snap
+        if frozen is not None:
+            frozen.close()
+
+    def _pool_id(self, name: str) -> int:
+        for pool in self._scope.store.pools():
+            if pool.name == name:
+                return pool.id
+        raise NotFound(f"no pool {name!r}")

@@ -1,0 +1,73 @@
+"""Calls on pools answer as the real module's: line by line as recorded from a cluster, and from one anew."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from behaviour.engines import ENGINES, Engine
+from compat import pool_programme
+from compat.places import StorePlace
+
+HERE = Path(__file__).parent
+RECORDED = HERE / "pool_programme.txt"
+
+# Where this face answers otherwise on purpose: in which part, what, and why.
+DIFFERENT = {
+    "cloning": {
+        # Data is not striped, so the feature that tells of it is not set.
+        "clone {'stripe_unit': 65536} => (22, 8388608, 61, 0, ('programme-a', 'p', 's'))",
+    },
+    "moving": {
+        # librbd tells the source's pool for the target's.
+        "status => {'source_pool_id': 'a', 'source_pool_namespace': '', 'source_image_name': 'i',"
+        " 'source_image_id': 'some', 'dest_pool_id': 'b', 'dest_pool_namespace': '', 'dest_image_name': 'j',"
+        f" 'dest_image_id': 'some', 'state': {state}, 'state_description': ''}}"
+        for state in (2, 4)
+    },
+    "settings": {
+        # The real iterator loses pairs.
+        "metadata => [('b', ''), ('k/1', 'välue')]",
+    },
+}
+
+
+@pytest.fixture(params=["local", "remote"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    kind = ENGINES[request.param]
+    if kind.missing:
+        pytest.skip(kind.missing)
+    made = kind(tmp_path)
+    yield made
+    made.stop()
+
+
+def differing(found: list[str], expected: list[str]) -> list[str]:
+    """The lines that differ, but for those that are to."""
+    part, wrong = "", []
+    for ours, real in zip(found, expected, strict=True):
+        if ours.startswith("# "):
+            part = ours[2:]
+        if ours != real and ours not in DIFFERENT.get(part, set()):
+            wrong.append(f"{part}:\n  here {ours}\n  real {real}")
+    return wrong
+
+
+def test_answers_as_a_cluster_did(engine: Engine) -> None:
+    with engine.open() as store:
+        found = pool_programme.Programme(StorePlace(store, pool_programme.POOLS)).run()
+        assert store.check() == []
+    assert "\n".join(differing(found, RECORDED.read_text().splitlines())) == ""
+
+
+def test_a_cluster_still_answers_so() -> None:
+    conf = os.environ.get("COWSHED_TEST_CEPH_CONF")
+    if not conf:
+        pytest.skip("COWSHED_TEST_CEPH_CONF names no cluster")
+    command = ["/usr/bin/python3", pool_programme.__file__, conf]
+    said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout
+    assert said == RECORDED.read_text()
