@@ -65,6 +65,11 @@ class LocalStore(LocalTrash, LocalGroups, LocalSettings, LocalLocks, LocalMigrat
     def target(self) -> str:
         return self._target
 
+    @property
+    def kernel(self) -> Kernel:
+        """For whoever serves its disks; it is closed with this store."""
+        return self._kernel
+
     def close(self) -> None:
         if not self._closed:
             self._closed = True

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cowshed.compat.conf import Conf
-from cowshed.errors import InvalidArgument
+from cowshed.errors import InvalidArgument, NotFound
+from cowshed.store import Store
 
 _WHO = {"--cluster", "--id", "--user", "-n", "--name"}
 _FILE = {"-c", "--conf"}
 _KEYS = {"-m": "mon_host", "-k": "keyring", "-K": "keyfile"}
 _NOTHING = {"--no-mon-config", "--no-config-file"}
 """Of no meaning here."""
+_PATIENCE_SECONDS = 5.0
+"""How long a store is waited for that another process owns."""
 
 
 def client_conf(arguments: Sequence[str]) -> tuple[Conf, list[str]]:
@@ -74,3 +77,25 @@ def _of_whom(given: dict[str, str]) -> Conf:
         raise InvalidArgument(f"{name!r} is no name", hint="write TYPE.ID: client.admin")
     user = given.get("--id", given.get("--user", user))
     return Conf(cluster=given.get("--cluster", "ceph"), kind=kind, id=user)
+
+
+def open_store(conf: Conf, *, program: str) -> Store:
+    """The store that a configuration names, by `cowshed` or by `mon_host` and a key; use it in a `with`.
+
+    `program` is what others are told who find the store owned. Raises NotFound where it names none, and what
+    opening raises.
+    """
+    if target := conf.given("cowshed"):
+        from cowshed.opening import open as opened
+
+        return opened(target, wait_seconds=_PATIENCE_SECONDS, owner=program)
+    mon_host = conf.given("mon_host")
+    if not mon_host:
+        raise NotFound(
+            "the configuration names no store",
+            hint="write `cowshed = PATH` in ceph.conf, or `mon_host` of a daemon",
+        )
+    from cowshed.compat.entrance import connect
+    from cowshed.compat.keyring import find_key
+
+    return connect(mon_host, find_key(conf))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 
 from cowshed.cli.program import run
 from cowshed.cli.session import Session
 from cowshed.compat.conf import Conf
 from cowshed.errors import CowshedError, InvalidArgument
-from cowshed.programs.options import client_conf
-from cowshed.store import Store
+from cowshed.programs.options import client_conf, open_store
 
 _MAKERS = {"create", "import", "clone"}
 """The verbs that the configuration has defaults for."""
@@ -74,17 +74,7 @@ def _name_store(session: Session, conf: Conf) -> None:
         session.store = target
     elif mon_host := conf.given("mon_host"):
         session.store = f"cowshed://{mon_host}"
-        session.opener = _opener(conf, mon_host)
-
-
-def _opener(conf: Conf, mon_host: str) -> Callable[[], Store]:
-    def opened() -> Store:
-        from cowshed.compat.entrance import connect
-        from cowshed.compat.keyring import find_key
-
-        return connect(mon_host, find_key(conf))
-
-    return opened
+        session.opener = partial(open_store, conf, program="rbd")
 
 
 if __name__ == "__main__":

@@ -43,6 +43,11 @@ class Handle:
         self.spec = parse_spec(info.spec)
         self.read_only = info.read_only
 
+    @property
+    def export(self) -> str:
+        """The name of its NBD export, a secret: whoever knows it can use the disk."""
+        return self._export
+
     def connect(self) -> NbdClient:
         """A new connection to its bytes. Raises UnsupportedTarget where there is no way, IOFailure …"""
         from cowshed._kernel import KernelError

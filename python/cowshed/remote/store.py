@@ -34,6 +34,7 @@ from cowshed.store.steps import ObjectStep
 from cowshed.wire.answers import DaemonInfo
 
 if TYPE_CHECKING:
+    from cowshed.remote.handle import Handle
     from cowshed.remote.image import RemoteImage
 
 
@@ -88,6 +89,15 @@ class RemoteStore(Store):
         image = RemoteImage(Handle(self._calls, self._daemon, as_spec(spec), read_only, snapshot_id))
         self._images.add(image)
         return image
+
+    def handle(self, spec: ImageSpec | SnapSpec | str, *, read_only: bool = False) -> Handle:
+        """Open an image for another program, which reaches it by the handle's export.
+
+        It lives as long as somebody is connected there, and a little longer; close it all the same.
+        """
+        from cowshed.remote.handle import Handle
+
+        return Handle(self._calls, self._daemon, as_spec(spec), read_only, None)
 
     # --- pools and namespaces
 
