@@ -1,4 +1,4 @@
-"""`target`: cowshed's look-alike and, where COWSHED_TEST_CEPH_CONF names one, a real cluster; the services on it."""
+"""`target`: cowshed, and a real cluster where COWSHED_TEST_CEPH_CONF names one; `start`: services on it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import pytest
 
 import cowshed
 from ceph.fixtures import ceph_conf  # noqa: F401 - a fixture
+from compat.entering import clustered
 from openstack.harness.process import Service
 from openstack.harness.target import Target
-from serve.daemons import serving
+from serve.daemons import run
 
 POOLS = ("rbd", "images", "volumes", "vms", "backups")
 PACKAGE = Path(cowshed.__file__).resolve().parent
@@ -48,17 +49,18 @@ def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         conf: Path = request.getfixturevalue("ceph_conf")
         yield Target("ceph", conf, real_modules(work / "modules"), None, conf.parent)
         return
-    store = tmp_path_factory.mktemp("s") / "store"
-    with cowshed.open(store, create=True) as made:
-        for pool in POOLS:
-            if pool not in [known.name for known in made.pools()]:
-                made.create_pool(pool)
-    conf = work / "ceph.conf"
-    conf.write_text(f"[global]\ncowshed = {store}\nkeyring = {work}/$cluster.$name.keyring\n")
-    compat = PACKAGE / "compat"
-    with serving(store):
+    with clustered(work) as cluster:
+        # Those that the real cluster of tests/ceph has.
+        for pool in set(POOLS) - {line.strip() for line in run(cluster.store, "pool", "ls").splitlines()}:
+            run(cluster.store, "pool", "create", pool)
+        cluster.keyring("admin", "--role", "admin")
+        for user in ("glance", "nova", "cinder", "cinder-backup"):
+            cluster.keyring(user)
+        conf = work / "ceph.conf"
+        conf.write_text(run(cluster.store, "compat", "conf"))
+        compat = PACKAGE / "compat"
         yield Target("cowshed", conf, compat / "modules", compat / "bin", work, PACKAGE.parent)
-    with cowshed.open(store) as left:
+    with cowshed.open(cluster.store) as left:
         assert left.check() == []
 
 

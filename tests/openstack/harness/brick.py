@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ class Room:
         self.connected: dict[str, tuple[dict[str, Any], Any]] = {}
 
     def open(self, path: str, mode: str = "r") -> Any:
-        return builtins.open(self.keyrings / Path(path).name if path.startswith("/etc/ceph/") else path, mode)
+        return Path(self.keyrings / Path(path).name if path.startswith("/etc/ceph/") else path).open(mode)
 
     def execute(self, *words: str, **_: object) -> Any:
         """As root already, so without its helper."""
@@ -41,7 +40,7 @@ class Room:
         return list(hosts), list(ports)
 
     def connect(self, volume: str, pool: str = "volumes") -> str:
-        """Connect POOL/VOLUME with what Cinder's initialize_connection would say. Returns the device's path or class."""
+        """Connect with what Cinder's initialize_connection would say. Returns a device's path, or a class."""
         hosts, ports = self.monitors()
         properties = {
             "name": f"{pool}/{volume}",

@@ -25,7 +25,7 @@ class DriverError(Exception):
 
 
 class Service:
-    """A service in a process of its own; its calls are those of the child's room (`glance`, `nova`, `brick`)."""
+    """A service in a process of its own; its calls are those of the child's room (`glance`, `nova`, …)."""
 
     def __init__(self, target: Target, room: str, work: Path, **settings: Any) -> None:
         work.mkdir(parents=True, exist_ok=True)
