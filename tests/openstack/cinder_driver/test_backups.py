@@ -1,0 +1,186 @@
+"""Backups through Cinder's own Ceph driver, with `rbd` programs on pipes: full, differential, and back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from openstack.cinder_driver.conftest import tool
+
+if TYPE_CHECKING:
+    from openstack.cinder_driver.conftest import Maker
+    from openstack.cinder_driver.service import Backups, Cinder
+
+
+@pytest.fixture
+def cinder(make: Maker) -> Cinder:
+    return make()
+
+
+@pytest.fixture
+def backups(cinder: Cinder) -> Backups:
+    from openstack.cinder_driver.service import Backups
+
+    tool("rbd", "ceph-common")
+    return Backups(cinder)
+
+
+def test_a_full_backup_is_an_image_with_one_snapshot(cinder: Cinder, backups: Backups) -> None:
+    volume = cinder.create("a")
+    cinder.write(volume)
+    full = backups.create("f", volume)
+    assert cinder.tree() == {"a": ["backup.f"]}
+    assert cinder.tree("backups") == {"a.backup.f": ["backup.f"]}
+    cinder.write(volume)
+    new = cinder.create("b")
+    backups.restore(full, new, new=True)
+    cinder.check(volume, new)
+    backups.delete(full)
+    assert cinder.tree("backups") == {}
+    assert cinder.tree() == {"a": ["backup.f"], "b": ["backup.f"]}
+
+
+def test_differences_are_kept_as_snapshots_of_the_first(cinder: Cinder, backups: Backups) -> None:
+    volume = cinder.create("a")
+    cinder.write(volume)
+    chain = [backups.create("g0", volume)]
+    for number in range(1, 7):
+        cinder.write(volume)
+        chain.append(backups.create(f"g{number}", volume, chain[-1]))
+    names = [f"backup.g{number}" for number in range(7)]
+    assert cinder.tree() == {"a": names}
+    assert cinder.tree("backups") == {"a.backup.g0": names}
+    for number, backup in enumerate(chain):
+        new = cinder.create(f"r{number}")
+        backups.restore(backup, new, new=True)
+        cinder.check(new)
+
+
+def test_a_backup_in_the_middle_goes_and_the_others_stay_whole(cinder: Cinder, backups: Backups) -> None:
+    volume = cinder.create("a")
+    cinder.write(volume)
+    chain = [backups.create("g0", volume)]
+    for number in range(1, 5):
+        cinder.write(volume)
+        chain.append(backups.create(f"g{number}", volume, chain[-1]))
+    backups.delete(chain[2])
+    left = [chain[0], chain[1], chain[3], chain[4]]
+    assert cinder.tree() == {"a": [f"backup.g{number}" for number in range(5)]}
+    assert cinder.tree("backups") == {"a.backup.g0": [f"backup.{each.label}" for each in left]}
+    for backup in left:
+        new = cinder.create(f"r-{backup.label}")
+        backups.restore(backup, new, new=True)
+        cinder.check(new)
+    cinder.write(volume)
+    last = backups.create("g5", volume, chain[4])
+    backups.delete(*left)
+    assert cinder.tree("backups") == {"a.backup.g0": ["backup.g5"]}
+    new = cinder.create("last")
+    backups.restore(last, new, new=True)
+    cinder.check(new)
+    backups.delete(last)
+    assert cinder.tree("backups") == {}
+
+
+def test_restoring_over_what_is_there(cinder: Cinder, backups: Backups) -> None:
+    """To its own volume, to one that holds something else, and to a larger one."""
+    volume = cinder.create("a")
+    cinder.write(volume)
+    full = backups.create("f", volume)
+    cinder.write(volume)
+    backup = backups.create("d", volume, full)
+    cinder.write(volume)
+    other = cinder.create("b")
+    cinder.write(other)
+    larger = cinder.create("c", 2)
+    for target in (other, larger, volume):
+        backups.restore(backup, target, new=False)
+        cinder.check(target)
+    backups.restore(full, volume, new=False)
+    cinder.check(volume)
+
+
+def test_a_volume_that_has_grown_is_backed_up_at_its_new_size(cinder: Cinder, backups: Backups) -> None:
+    volume = cinder.create("a")
+    cinder.write(volume)
+    full = backups.create("f", volume)
+    cinder.extend(volume, 2)
+    cinder.write(volume)
+    backup = backups.create("d", volume, full)
+    new, small = cinder.create("b", 2), cinder.create("c", 1)
+    backups.restore(backup, new, new=True)
+    backups.restore(full, small, new=True)
+    cinder.check(new, small)
+
+
+def test_a_volume_goes_with_its_backup_snapshots_and_the_backup_lives(
+    cinder: Cinder, backups: Backups
+) -> None:
+    volume = cinder.create("a")
+    cinder.write(volume)
+    full = backups.create("f", volume)
+    cinder.delete(volume)
+    assert cinder.tree() == {}
+    new = cinder.create("b")
+    backups.restore(full, new, new=True)
+    cinder.check(new)
+
+
+def test_a_clone_is_backed_up_with_what_it_has_from_its_parent(cinder: Cinder, backups: Backups) -> None:
+    source = cinder.create("a")
+    cinder.write(source)
+    volume = cinder.clone("b", source)
+    cinder.write(volume)
+    full = backups.create("f", volume)
+    cinder.write(volume)
+    backup = backups.create("d", volume, full)
+    new = cinder.create("c")
+    backups.restore(backup, new, new=True)
+    cinder.check(new)
+
+
+def test_only_the_latest_snapshots_are_kept_where_so_configured(make: Maker) -> None:
+    from openstack.cinder_driver.service import Backups
+
+    tool("rbd", "ceph-common")
+    cinder = make()
+    backups = Backups(cinder, backup_ceph_max_snapshots=1)
+    volume = cinder.create("a")
+    cinder.write(volume)
+    chain = [backups.create("g0", volume)]
+    for number in range(1, 4):
+        cinder.write(volume)
+        chain.append(backups.create(f"g{number}", volume, chain[-1]))
+    assert cinder.tree() == {"a": ["backup.g3"]}
+    assert cinder.tree("backups") == {"a.backup.g0": [f"backup.g{number}" for number in range(4)]}
+    for backup in chain:
+        new = cinder.create(f"r-{backup.label}")
+        backups.restore(backup, new, new=True)
+        cinder.check(new)
+
+
+def test_the_description_of_a_volume_comes_back_with_its_content(cinder: Cinder, backups: Backups) -> None:
+    volume = cinder.create("a")
+    volume.metadata = {"purpose": "billing"}
+    volume.display_description = "of last year"
+    full = backups.create("f", volume)
+    new = cinder.create("restore_backup_x")
+    new.display_name = "restore_backup_x"
+    backups.restore(full, new, new=True)
+    assert (new.metadata, new.display_name) == ({"purpose": "billing"}, "a")
+    assert new.display_description == "of last year"
+
+
+def test_an_increment_without_its_parent_is_refused_and_leaves_nothing(
+    cinder: Cinder, backups: Backups
+) -> None:
+    from cinder import exception
+
+    volume = cinder.create("a")
+    full = backups.create("f", volume)
+    backups.delete(full)
+    with pytest.raises(exception.BackupRBDOperationFailed):
+        backups.create("d", volume, full)
+    assert cinder.tree() == {"a": ["backup.f"]}
+    assert cinder.tree("backups") == {}
