@@ -504,8 +504,8 @@ class Cluster:
     """The real modules."""
 
     def __init__(self, conf: str) -> None:
-        import rados  # type: ignore[import-not-found]
-        import rbd  # type: ignore[import-not-found]
+        import rados
+        import rbd
 
         self.rbd = rbd
         self._rados = rados.Rados(conffile=conf, rados_id="admin")

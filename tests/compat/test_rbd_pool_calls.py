@@ -207,7 +207,8 @@ def test_opening_goes_on_by_itself(ioctx: Ioctx) -> None:
     assert failing is not None
     failing.wait_for_complete_and_cb()
     assert failing.get_return_value() == -errno.ENOENT
-    assert told[-1][1].closed
+    with pytest.raises(rbd.InvalidArgument):
+        told[-1][1].require_not_closed()
     with pytest.raises(rbd.InvalidArgument):
         r.aio_open_image(note, ioctx)
     with pytest.raises(rbd.InvalidArgument):
