@@ -32,6 +32,8 @@ struct File {
     storage: Arc<dyn Storage>,
     reserve: Arc<Reserve>,
     detached: AtomicBool,
+    /// Another database has the file now.
+    replaced: AtomicBool,
     /// What was written since it is detached.
     apart: RwLock<Option<Apart>>,
     /// Held to write the header, and to detach.
@@ -60,6 +62,7 @@ impl Backend {
             storage,
             reserve,
             detached: AtomicBool::new(false),
+            replaced: AtomicBool::new(false),
             apart: RwLock::new(None),
             header: Mutex::new(header),
         })))
@@ -68,6 +71,12 @@ impl Backend {
     /// Whether the file does not have what redb takes it to have. It stays so.
     pub fn is_detached(&self) -> bool {
         self.0.detached.load(SeqCst)
+    }
+
+    /// Read nothing more: another database has the file now. redb looks at its tables once more when it is closed, and
+    /// can do without them after an error, but not with what another one has written there.
+    pub fn replace(&self) {
+        self.0.replaced.store(true, SeqCst);
     }
 
     /// Run what commits to the file in two phases; whether that was through before the file was left alone, if it was.
@@ -134,6 +143,9 @@ impl StorageBackend for Backend {
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let file = &*self.0;
+        if file.replaced.load(SeqCst) {
+            return Err(io::Error::other("another database has the file"));
+        }
         if !file.is_detached() {
             return file.storage.read_at(LOG_BYTES + offset, out);
         }

@@ -257,6 +257,7 @@ impl Catalog {
         let old = std::mem::replace(&mut writer.opened, opened);
         // Its file may turn out to have what was not known to be durable: nothing goes to the log behind that.
         writer.ahead = !through && !writer.log.follows(writer.opened.state.commits)?;
+        old.backend.replace();
         shield("closing", || {
             drop(old);
             Ok(())
