@@ -54,6 +54,8 @@ def furnished(store: RemoteStore) -> RemoteStore:
 READS: dict[str, list[Call]] = {
     "pools": [lambda s: s.pools()],
     "pool_stats": [lambda s: s.pool_stats("rbd"), lambda s: s.pool_stats("none")],
+    "pool_metadata": [lambda s: s.pool_metadata("rbd"), lambda s: s.pool_metadata("none")],
+    "facts": [lambda s: s.facts().id],
     "mirror_mode": [lambda s: s.mirror_mode("rbd"), lambda s: s.mirror_mode("none")],
     "namespaces": [lambda s: s.namespaces("vms"), lambda s: s.namespaces("none")],
     "images": [
@@ -182,7 +184,7 @@ REFUSED: list[Call] = [
     lambda s: s.copy("a", "b"),
     lambda s: s.deep_copy("a@none", "c", progress=lambda *_: None),
     lambda s: s.sparsify("none"),
-    lambda s: s.update_features("a", ["journaling"], True),
+    lambda s: s.update_features("a", ["striping"], True),
     lambda s: s.create_snapshot("a@first"),
     lambda s: s.create_snapshot("a"),
     lambda s: s.remove_snapshot("a@second"),

@@ -16,16 +16,22 @@ from cowshed.local.clock import now
 from cowshed.local.links import attach, detach
 from cowshed.local.settings import pool_default
 from cowshed.local.stored import Link, StoredGroup, StoredImage, StoredTimes
-from cowshed.store.features import check_new, parse_features
+from cowshed.store.features import check_new, ordered, parse_features
 from cowshed.store.records import ImageStat, ParentInfo
 from cowshed.store.spec import GroupSpec, ImageSpec, SnapSpec
+from cowshed.store.striping import Striping, check_striping
 
 ORDERS = range(12, 26)
 """RBD's object sizes: 4 KiB to 32 MiB."""
 
 
 def create(
-    catalog: Catalog, spec: ImageSpec, size: int, order: int | None, features: Sequence[str] | None
+    catalog: Catalog,
+    spec: ImageSpec,
+    size: int,
+    order: int | None,
+    features: Sequence[str] | None,
+    striping: Sequence[int] | None,
 ) -> None:
     check_size(size)
     if order is not None:
@@ -34,14 +40,15 @@ def create(
 
     def decide(change: Change) -> None:
         check_free(change, spec)
-        chosen = default_features(change, spec.pool) if wanted is None else wanted
+        chosen = default_order(change, spec.pool) if order is None else order
         enlist(
             change,
             spec,
             change.transaction.create(size),
-            default_order(change, spec.pool) if order is None else order,
+            chosen,
             None,
-            features=chosen,
+            features=default_features(change, spec.pool) if wanted is None else wanted,
+            striping=check_striping(chosen, striping),
         )
 
     catalog.change(decide)
@@ -89,6 +96,7 @@ def enlist(
     parent: Link | None,
     *,
     features: tuple[str, ...],
+    striping: Striping | None,
     snapshots: int = 0,
 ) -> str:
     """Put the records of a new image, whose name is known to be free; its id."""
@@ -105,6 +113,7 @@ def enlist(
         snapshots=snapshots,
         parent=parent,
         features=features,
+        striping=striping,
     )
     change.put(keys.name(spec.pool, spec.namespace, spec.image), image_id.encode())
     change.put(keys.image(image_id), image.encode())
@@ -172,6 +181,7 @@ class _Marks(TypedDict):
     features: tuple[str, ...]
     op_features: tuple[str, ...]
     group: str | None
+    striping: Striping | None
 
 
 def _marks(catalog: Catalog, image_id: str, image: StoredImage) -> _Marks:
@@ -191,8 +201,20 @@ def _marks(catalog: Catalog, image_id: str, image: StoredImage) -> _Marks:
             group = str(GroupSpec(record.pool, record.namespace, record.name))
     if image.clones and any(kept.namespace == "trash" for _, kept in catalog.snapshots(image_id)):
         notes.append("snap-trash")
-    features = (*image.features, "operations") if notes else image.features
-    return {"features": features, "op_features": tuple(notes), "group": group}
+    # What says how an image is, and not what it was made to have: told from that, and not kept.
+    features = ordered(
+        [
+            *(feature for feature in image.features if feature != "striping"),
+            *(["striping"] if image.striping else []),
+            *(["operations"] if notes else []),
+        ]
+    )
+    return {
+        "features": features,
+        "op_features": tuple(notes),
+        "group": group,
+        "striping": image.striping,
+    }
 
 
 def parent_of(view: View, link: Link | None, overlap: int) -> ParentInfo | None:

@@ -23,10 +23,10 @@ NAMES = (
 )
 """In the order of their bits."""
 
-_KEPT = (*FEATURES, "striping")
+_KEPT = (*FEATURES, "striping", "journaling")
 """What an image can have."""
-_MUTABLE = ("exclusive-lock", "object-map", "fast-diff")
-_NEEDS = {"object-map": "exclusive-lock", "fast-diff": "object-map"}
+_MUTABLE = ("exclusive-lock", "object-map", "fast-diff", "journaling")
+_NEEDS = {"object-map": "exclusive-lock", "fast-diff": "object-map", "journaling": "exclusive-lock"}
 
 
 def ordered(features: Sequence[str]) -> tuple[str, ...]:
@@ -74,8 +74,6 @@ def switched(features: Sequence[str], change: Sequence[str], enabled: bool) -> t
     if not change:
         raise InvalidArgument("no feature is named")
     for feature in change:
-        if feature == "journaling" and enabled:
-            raise InvalidArgument("journaling cannot be enabled: cowshed keeps no journal")
         if feature not in _MUTABLE and (enabled or feature != "deep-flatten"):
             raise InvalidArgument(f"{feature} cannot be {verb}", hint=f"{', '.join(_MUTABLE)} can")
         if (feature in features) == enabled:

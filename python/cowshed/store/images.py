@@ -22,8 +22,10 @@ class Images(ABC):
         *,
         order: int | None = None,
         features: Sequence[str] | None = None,
+        striping: tuple[int, int] | None = None,
     ) -> None:
-        """A new, empty image of `size` bytes; order and features are kept and reported as RBD's.
+        """A new, empty image of `size` bytes; order, features and striping (unit in bytes, and count) are
+        kept and reported as RBD's.
 
         Without them the pool's configuration decides, and then RBD's defaults.
 
@@ -72,6 +74,7 @@ class Images(ABC):
         copy: ImageSpec | str,
         *,
         order: int | None = None,
+        striping: tuple[int, int] | None = None,
         progress: Progress | None = None,
     ) -> None:
         """A new image with the content and the metadata of an image or snapshot, and nothing else of it.
@@ -86,6 +89,7 @@ class Images(ABC):
         copy: ImageSpec | str,
         *,
         order: int | None = None,
+        striping: tuple[int, int] | None = None,
         flatten: bool = False,
         progress: Progress | None = None,
     ) -> None:

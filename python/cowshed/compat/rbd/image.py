@@ -19,6 +19,7 @@ from cowshed.compat.rbd.image_facts import Facts
 from cowshed.compat.rbd.image_off import SwitchedOff
 from cowshed.compat.rbd.image_settings import Settings
 from cowshed.compat.rbd.image_snapshots import Snapshots
+from cowshed.compat.rbd.opened import shown
 from cowshed.compat.rbd.translating import answering
 from cowshed.errors import CowshedError
 from cowshed.errors import InvalidArgument as BadName
@@ -70,7 +71,7 @@ class Image(Asynchronous, Snapshots, Clones, Facts, Settings, SwitchedOff):
 
     def _open(self, name: str | None, image_id: str | None, snapshot: str | None) -> None:
         store, pool, namespace = self._scope.store, self._scope.pool, self._scope.namespace
-        with answering(f"error opening image {self.name!r} at snapshot {snapshot}", errnos=_NO_SUCH):
+        with answering(f"error opening image {self.name!r} at snapshot {shown(snapshot)}", errnos=_NO_SUCH):
             if name is None:
                 spec = store.find_image(pool, image_id or "", namespace)
             else:

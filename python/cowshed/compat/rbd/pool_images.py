@@ -30,8 +30,8 @@ class PoolImages:
     ) -> None:
         """A new image of `size` bytes.
 
-        `old_format` gives an image of today's format, as with librbd 16. Striping and `data_pool` are
-        checked, and of no meaning: data is not striped, and a store has one place for all.
+        `old_format` gives an image of today's format, as with librbd 16. Striping is kept and told, and of no
+        other meaning; `data_pool` is checked, and of none: a store has one place for all.
 
         Raises ImageExists, InvalidArgument, ArgumentOutOfRange (order), FunctionNotSupported (features),
         ImageNotFound (data pool, namespace), TypeError.
@@ -50,6 +50,7 @@ class PoolImages:
                 size,
                 order=layout.order_for(where, message),
                 features=layout.features_for(where, message),
+                striping=layout.striping_for(where, message),
             )
 
     def clone(
@@ -80,13 +81,15 @@ class PoolImages:
         with answering(message):
             parent = ImageSpec(source.pool, source.namespace, p_name).at(p_snapname)
             child = ImageSpec(target.pool, target.namespace, c_name)
-            of_parent = source.store.stat(parent).order if layout.order or layout.stripe_unit else 0
-            layout.check(target, message, smallest_order=of_parent, clone=True)
+            layout.check_clone(message)
+            of_parent = source.store.stat(parent) if layout.spread else None
+            layout.check_after(of_parent, target, message)
             target.store.clone(
                 parent,
                 child,
                 order=layout.order or None,
                 features=None if layout.features is None else layout.features_for(target, message),
+                striping=layout.striping_after(of_parent),
                 clone_format=clone_format(target),
             )
 
