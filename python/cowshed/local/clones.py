@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from cowshed.errors import InvalidArgument
 from cowshed.local import keys
 from cowshed.local.catalog import Catalog, Change
+from cowshed.local.ending import detach
 from cowshed.local.images import check_free, check_order, enlist, parent_of
-from cowshed.local.links import detach
 from cowshed.local.settings import pool_default
 from cowshed.local.stored import Link
 from cowshed.store.features import check_new

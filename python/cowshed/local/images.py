@@ -8,14 +8,15 @@ from dataclasses import replace
 from typing import TypedDict
 
 from cowshed._kernel import MAX_DISK_SIZE
-from cowshed.errors import AlreadyExists, Busy, InGroup, InvalidArgument, NotEmpty, NotFound
+from cowshed.errors import AlreadyExists, Busy, InGroup, InvalidArgument, NotFound
 from cowshed.local import keys
 from cowshed.local.catalog import Catalog, Change, View
 from cowshed.local.clients import Openings
 from cowshed.local.clock import now
-from cowshed.local.links import attach, detach
+from cowshed.local.ending import FOR_CLONES, check_no_snapshots, forget, held_by_clones, put_in_trash
+from cowshed.local.links import attach
 from cowshed.local.settings import pool_default
-from cowshed.local.stored import Link, StoredGroup, StoredImage, StoredTimes
+from cowshed.local.stored import Link, StoredGroup, StoredImage, StoredTimes, StoredTrash
 from cowshed.store.features import check_new, ordered, parse_features
 from cowshed.store.records import ImageStat, ParentInfo
 from cowshed.store.spec import GroupSpec, ImageSpec, SnapSpec
@@ -270,19 +271,25 @@ def resized(image: StoredImage, size: int) -> StoredImage:
     return image.changed(parent=replace(link, overlap=min(link.overlap, size)) if link else None)
 
 
-def remove(catalog: Catalog, spec: ImageSpec, openings: Openings | None) -> None:
+def remove(
+    catalog: Catalog, spec: ImageSpec, openings: Openings | None, parent_to_trash: bool = False
+) -> None:
     """With `openings`, which must be empty of it, only if it is not used."""
 
     def decide(change: Change) -> None:
         image_id, image = change.image(spec)
+        kept = parent_to_trash and held_by_clones(catalog, image_id, image)
         if openings is not None:
-            check_unused(change, image_id, image, str(spec), openings)
+            check_unused(change, image_id, image.changed(snapshots=0) if kept else image, str(spec), openings)
         if image.group:
             raise InGroup(
                 f"image {str(spec)!r} belongs to a group", hint="take it out: `cowshed group image rm`"
             )
         change.delete(keys.name(spec.pool, spec.namespace, spec.image))
-        forget(change, image_id, image, repr(str(spec)))
+        if kept:
+            put_in_trash(change, image_id, image, StoredTrash(now(), now(), FOR_CLONES))
+        else:
+            forget(change, image_id, image, repr(str(spec)))
 
     catalog.change(decide)
 
@@ -297,32 +304,6 @@ def check_unused(change: Change, image_id: str, image: StoredImage, called: str,
         raise Busy(f"image {called!r} is open for writing", hint="`cowshed status` tells by whom")
     if change.get(keys.moving(image_id)) is not None:
         raise Busy(f"image {called!r} is being moved", hint="`cowshed migration commit` or `abort` first")
-
-
-def check_no_snapshots(image: StoredImage, called: str) -> None:
-    """Raises NotEmpty for an image that has any, those that clones keep included."""
-    if image.snapshots:
-        plural = "s" if image.snapshots > 1 else ""
-        raise NotEmpty(
-            f"image {called} has {image.snapshots} snapshot{plural}",
-            hint=f"`cowshed snap purge {image.spec}` removes them" if not image.trashed else None,
-        )
-
-
-def forget(change: Change, image_id: str, image: StoredImage, called: str) -> None:
-    """Drop an image with all its keys but the one that it is found by.
-
-    Raises NotEmpty for one with snapshots.
-    """
-    check_no_snapshots(image, called)
-    change.delete(keys.image(image_id))
-    for key in (keys.times(image_id), keys.lock(image_id), keys.moving(image_id)):
-        change.delete(key)
-    for key, _ in change.scan(keys.metadata_of(image_id)):
-        change.delete(key)
-    if image.parent:
-        detach(change, image.parent, image_id)
-    change.transaction.drop(image.head)
 
 
 def touch(catalog: Catalog, image_id: str) -> None:

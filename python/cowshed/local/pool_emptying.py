@@ -5,7 +5,7 @@ from __future__ import annotations
 from cowshed.errors import InGroup
 from cowshed.local import keys
 from cowshed.local.catalog import Catalog, Change
-from cowshed.local.images import forget
+from cowshed.local.ending import forget
 from cowshed.local.stored import StoredImage
 
 _AT_ONCE = 500

@@ -180,10 +180,16 @@ class LocalStore(LocalTrash, LocalGroups, LocalSettings, LocalLocks, LocalMigrat
             images.resize(self._catalog, as_image(spec), size, allow_shrink)
 
     def remove(
-        self, spec: ImageSpec | str, *, unless_used: bool = False, progress: Progress | None = None
+        self,
+        spec: ImageSpec | str,
+        *,
+        unless_used: bool = False,
+        parent_to_trash: bool = False,
+        progress: Progress | None = None,
     ) -> None:
         with kernel_errors:
-            images.remove(self._catalog, as_image(spec), self._openings if unless_used else None)
+            openings = self._openings if unless_used else None
+            images.remove(self._catalog, as_image(spec), openings, parent_to_trash)
             self._reclaim_if_shown(progress)
 
     def copy(

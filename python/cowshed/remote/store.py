@@ -151,9 +151,14 @@ class RemoteStore(Store):
         self._call(Store.resize, spec, size, allow_shrink=allow_shrink)
 
     def remove(
-        self, spec: ImageSpec | str, *, unless_used: bool = False, progress: Progress | None = None
+        self,
+        spec: ImageSpec | str,
+        *,
+        unless_used: bool = False,
+        parent_to_trash: bool = False,
+        progress: Progress | None = None,
     ) -> None:
-        self._run(progress, Store.remove, spec, unless_used=unless_used)
+        self._run(progress, Store.remove, spec, unless_used=unless_used, parent_to_trash=parent_to_trash)
 
     def find_image(self, pool: str, image_id: str, namespace: str = "") -> ImageSpec:
         return self._call(Store.find_image, pool, image_id, namespace)

@@ -55,12 +55,18 @@ class Images(ABC):
 
     @abstractmethod
     def remove(
-        self, spec: ImageSpec | str, *, unless_used: bool = False, progress: Progress | None = None
+        self,
+        spec: ImageSpec | str,
+        *,
+        unless_used: bool = False,
+        parent_to_trash: bool = False,
+        progress: Progress | None = None,
     ) -> None:
         """Raises NotEmpty while it has snapshots. Clones of it do not matter: they hold what they need.
 
         With `unless_used` it is kept as RBD keeps it, and Busy raised, while anyone has it open for writing
-        or it is being moved.
+        or it is being moved. With `parent_to_trash` one whose snapshots are all such that clones hold goes to
+        the trash, until the last of these is removed or flattened.
         """
 
     @abstractmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cowshed.compat.rbd.arguments import scope, text, unsigned
-from cowshed.compat.rbd.defaults import clone_format, setting, truth
+from cowshed.compat.rbd.defaults import clone_format, settings
 from cowshed.compat.rbd.iterators import ImageIterator
 from cowshed.compat.rbd.layout import Layout
 from cowshed.compat.rbd.progress import OnProgress, following
@@ -11,6 +11,9 @@ from cowshed.compat.rbd.translating import answering
 from cowshed.store import ImageSpec
 
 Text = str | bytes
+_TO_TRASH = "rbd_move_to_trash_on_remove"
+_DELAY = "rbd_move_to_trash_on_remove_expire_seconds"
+_PARENT_TO_TRASH = "rbd_move_parent_to_trash_on_remove"
 
 
 class PoolImages:
@@ -104,7 +107,8 @@ class PoolImages:
         return ImageIterator(ioctx)
 
     def remove(self, ioctx: object, name: Text, on_progress: OnProgress | None = None) -> None:
-        """Remove an image, or move it to the trash where `rbd_move_to_trash_on_remove` says so.
+        """Remove an image, or move it to the trash where `rbd_move_to_trash_on_remove` says so; a parent that
+        only clones hold also where `rbd_move_parent_to_trash_on_remove` does, until the last of them goes.
 
         Raises ImageNotFound, ImageHasSnapshots (with those that clones keep), ImageBusy while somebody has it
         open for writing, OSError with EMLINK while it belongs to a group.
@@ -114,11 +118,16 @@ class PoolImages:
         where = scope(ioctx)
         with answering(message):
             spec = ImageSpec(where.pool, where.namespace, name)
-            if truth(where, "rbd_move_to_trash_on_remove"):
-                delay = float(setting(where, "rbd_move_to_trash_on_remove_expire_seconds"))
-                where.store.trash_move(spec, delay=delay)
+            options = settings(where, _TO_TRASH, _DELAY, _PARENT_TO_TRASH)
+            if options[_TO_TRASH] == "true":
+                where.store.trash_move(spec, delay=float(options[_DELAY]))
             else:
-                where.store.remove(spec, unless_used=True, progress=following(on_progress, message))
+                where.store.remove(
+                    spec,
+                    unless_used=True,
+                    parent_to_trash=options[_PARENT_TO_TRASH] == "true",
+                    progress=following(on_progress, message),
+                )
 
     def rename(self, ioctx: object, src: Text, dest: Text) -> None:
         """Raises ImageNotFound, ImageExists, InvalidArgument."""
