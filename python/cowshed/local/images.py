@@ -85,6 +85,8 @@ def default_features(view: View, pool: str) -> tuple[str, ...]:
 def check_free(change: Change, spec: ImageSpec) -> None:
     """Raises NotFound for the pool or the namespace, AlreadyExists for the image."""
     change.place(spec.pool, spec.namespace)
+    if spec.by_id:
+        raise InvalidArgument(f"{str(spec)!r} is an id: a new image needs a name")
     if change.get(keys.name(spec.pool, spec.namespace, spec.image)) is not None:
         raise AlreadyExists(f"image {str(spec)!r} exists already")
 
@@ -239,9 +241,9 @@ def rename(catalog: Catalog, spec: ImageSpec, new: ImageSpec) -> None:
         )
 
     def decide(change: Change) -> None:
-        image_id, image = change.image(spec)
+        image_id, image = change.named_image(spec)
         check_free(change, new)
-        change.delete(keys.name(spec.pool, spec.namespace, spec.image))
+        change.delete(keys.name(image.pool, image.namespace, image.name))
         change.put(keys.name(new.pool, new.namespace, new.image), image_id.encode())
         change.put(keys.image(image_id), image.changed(name=new.image).encode())
 
@@ -277,7 +279,7 @@ def remove(
     """With `openings`, which must be empty of it, only if it is not used."""
 
     def decide(change: Change) -> None:
-        image_id, image = change.image(spec)
+        image_id, image = change.named_image(spec)
         kept = parent_to_trash and held_by_clones(catalog, image_id, image)
         if openings is not None:
             check_unused(change, image_id, image.changed(snapshots=0) if kept else image, str(spec), openings)
@@ -285,7 +287,7 @@ def remove(
             raise InGroup(
                 f"image {str(spec)!r} belongs to a group", hint="take it out: `cowshed group image rm`"
             )
-        change.delete(keys.name(spec.pool, spec.namespace, spec.image))
+        change.delete(keys.name(image.pool, image.namespace, image.name))
         if kept:
             put_in_trash(change, image_id, image, StoredTrash(now(), now(), FOR_CLONES))
         else:

@@ -29,10 +29,10 @@ class LocalMigration(Part, Migration):
             check_order(order)
 
         def decide(change: Change) -> None:
-            image_id, image = change.image(source)
+            image_id, image = change.named_image(source)
             check_alone(change, image_id, image, str(source))
             check_free(change, target)
-            move = StoredMove((source.pool, source.namespace, source.image))
+            move = StoredMove((image.pool, image.namespace, image.name))
             change.put(keys.moving(image_id), move.encode())
             _move(change, image_id, _reordered(image, order), target)
 

@@ -27,9 +27,9 @@ class LocalTrash(Part, Trash):
         spec = as_image(spec)
 
         def decide(change: Change) -> str:
-            image_id, image = change.image(spec)
+            image_id, image = change.named_image(spec)
             check_alone(change, image_id, image, str(spec))
-            change.delete(keys.name(spec.pool, spec.namespace, spec.image))
+            change.delete(keys.name(image.pool, image.namespace, image.name))
             put_in_trash(change, image_id, image, StoredTrash(now(), now() + delay))
             return image_id
 

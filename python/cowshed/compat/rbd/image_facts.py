@@ -44,7 +44,7 @@ class Facts(Opened):
     @answered("error getting name for")
     def get_name(self) -> str:
         """Its name of now."""
-        return self._spec().image
+        return self._stat().name
 
     @answered("error getting id for")
     def id(self) -> str:
@@ -71,7 +71,7 @@ class Facts(Opened):
     @answered("error getting flags for")
     def flags(self) -> int:
         """0: nothing here can become invalid."""
-        self._spec()
+        self._stat()
         return 0
 
     @answered("error getting overlap for")

@@ -84,8 +84,8 @@ class Opened:
             )
 
     def _spec(self) -> ImageSpec:
-        """What it is called now. Raises NotFound once it is removed."""
-        return self._scope.store.find_image(self._scope.pool, self._id, self._scope.namespace)
+        """What it is asked for by, whatever it is called now: its id, which holds in the trash, too."""
+        return ImageSpec(self._scope.pool, self._scope.namespace, self._id, by_id=True)
 
     def _chosen(self) -> ImageSpec | SnapSpec:
         """The image, or the snapshot that is chosen."""
