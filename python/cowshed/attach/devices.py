@@ -37,8 +37,8 @@ def map_image(
 ) -> Mapping:
     """Make a block device of an image or a snapshot. A snapshot's is read-only in any case.
 
-    `server` shows the image by its name; or it is a daemon's address, where this client opens the image, which
-    is shown to it alone. `link` gives the device a name in /dev/rbd as well.
+    `server` shows the image by its name; or it is a daemon's address, where this client opens the image and
+    alone is shown it. `link` gives the device a name in /dev/rbd as well.
 
     When the server goes away, requests wait for it, `patience` seconds at most; then they fail, and all later
     ones. (Not with Linux's own NBD client: there they fail at once.)

@@ -3,8 +3,8 @@
     python -m cowshed.attach.mapper
 
 `devices` starts it and writes the task to its stdin, as JSON. It goes to the background, says on a pipe what
-became of it, and serves until it is told to end (SIGTERM) or its file system is unmounted. When the loop device
-is still open then, it serves on until that is closed.
+became of it, and serves until it is told to end (SIGTERM) or its file system is unmounted. When the loop
+device is still open then, it serves on until that is closed.
 """
 
 from __future__ import annotations
