@@ -1,6 +1,6 @@
 """`target`: cowshed, and a real cluster where COWSHED_TEST_CEPH_CONF names one; `start`: services on it.
 
-OpenStack's services take seconds to start, and live for months. So a service that was started is that of every
+OpenStack's services take seconds to start, and live for months. A service that was started is that of every
 later test that asks for one with the same settings.
 """
 
