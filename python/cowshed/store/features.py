@@ -25,6 +25,7 @@ NAMES = (
 
 _KEPT = (*FEATURES, "striping", "journaling")
 """What an image can have."""
+_INTERNAL = ("striping", "data-pool", "operations", "migrating", "non-primary", "dirty-cache")
 _MUTABLE = ("exclusive-lock", "object-map", "fast-diff", "journaling")
 _NEEDS = {"object-map": "exclusive-lock", "fast-diff": "object-map", "journaling": "exclusive-lock"}
 
@@ -45,6 +46,11 @@ def parse_features(text: str) -> tuple[str, ...]:
             raise InvalidArgument(f"there are no features {text}")
         return tuple(name for bit, name in enumerate(NAMES) if bits >> bit & 1)
     return ordered([name.strip() for name in text.split(",") if name.strip()])
+
+
+def asked_for(features: Sequence[str]) -> tuple[str, ...]:
+    """Without those that librbd sets itself, and passes over where somebody asks for them."""
+    return tuple(name for name in features if name not in _INTERNAL)
 
 
 def mask(features: Sequence[str]) -> int:

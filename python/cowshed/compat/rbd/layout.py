@@ -17,11 +17,9 @@ from cowshed.compat.rbd.errors import InvalidArgument
 from cowshed.compat.rbd.translating import answering, make_error
 from cowshed.compat.scope import Scope
 from cowshed.store import ImageStat
-from cowshed.store.features import NAMES, parse_features
+from cowshed.store.features import NAMES, asked_for, parse_features
 
 _ORDERS = range(12, 26)
-_INTERNAL = {"striping", "data-pool", "operations", "migrating", "non-primary", "dirty-cache"}
-"""Features that no one asks for: librbd sets them itself, and passes over them here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +117,12 @@ class Layout:
         if self.features is None:
             with answering(message):
                 configured = given(scope, "rbd_default_features")
-                return None if configured is None else _wanted(parse_features(configured))
+                return None if configured is None else asked_for(parse_features(configured))
         # These two come together, and whoever asks for one is taken to mean the first.
         bits = self.features & ~RBD_FEATURE_FAST_DIFF
         if bits & RBD_FEATURE_OBJECT_MAP:
             bits |= RBD_FEATURE_FAST_DIFF
-        return _wanted(tuple(name for bit, name in enumerate(NAMES) if bits >> bit & 1))
+        return asked_for(tuple(name for bit, name in enumerate(NAMES) if bits >> bit & 1))
 
     def refuse_for_old_format(self) -> None:
         """Raises InvalidArgument if anything was asked for that images of format 1 cannot have."""
@@ -137,7 +135,3 @@ class Layout:
 def _check_fit(order: int, striping: tuple[int, int], message: str) -> None:
     if (1 << order) % striping[0]:
         raise make_error(errno.EINVAL, message)
-
-
-def _wanted(names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(name for name in names if name not in _INTERNAL)
