@@ -26,6 +26,8 @@ VERSION = "ceph version 16.2.15 (cowshed) pacific (stable)"
 """The release whose answers these are shaped as."""
 _OBJECT = 4 << 20
 """RBD's objects hold so much by default."""
+MONITOR = "a"
+"""The name of the one monitor."""
 _NO_ADDRESS = "127.0.0.1:6789"
 
 Answer = tuple[int, bytes, str]
@@ -52,10 +54,11 @@ class Refused(Exception):
         self.said = said
 
 
-def answer(store: Store, conf: Conf, command: str) -> Answer:
+def answer(store: Store, conf: Conf, command: str, unknown: str = "command not known") -> Answer:
     """Answer a command as the monitor does: JSON with `prefix`, its arguments, and maybe `format`.
 
-    CowshedErrors of the store are raised; what the command itself refuses is answered.
+    CowshedErrors of the store are raised; what the command itself refuses is answered, and `unknown` (`{}`
+    for its name) to one that there is not.
     """
     try:
         asked = json.loads(command)
@@ -68,7 +71,7 @@ def answer(store: Store, conf: Conf, command: str) -> Answer:
         return -errno.EINVAL, b"", "command prefix not found"
     make = _COMMANDS.get(prefix)
     if make is None:
-        return -errno.EINVAL, b"", "command not known"
+        return -errno.EINVAL, b"", unknown.format(prefix)
     try:
         found, said = make(Monitor(store, conf), asked)
     except Refused as refused:
@@ -119,7 +122,7 @@ def cluster_stats(store: Store) -> dict[str, int]:
 
 def ping(store: Store) -> str:
     """What a monitor says when it is pinged."""
-    status = {"name": "a", "rank": 0, "state": "leader", "quorum": [0]}
+    status = {"name": MONITOR, "rank": 0, "state": "leader", "quorum": [0]}
     status["monmap"] = _monmap(store, _NO_ADDRESS)
     return json.dumps({"health": _HEALTH, "mon_status": status}, indent=4)
 
@@ -320,7 +323,7 @@ def _monmap(store: Store, address: str) -> Fields:
         "mons": [
             {
                 "rank": 0,
-                "name": "a",
+                "name": MONITOR,
                 "public_addrs": {"addrvec": [{"type": "v1", "addr": address, "nonce": 0}]},
                 "addr": f"{address}/0",
                 "public_addr": f"{address}/0",
