@@ -292,10 +292,10 @@ class Rados:
             self.store.create_pool(pool_name)
 
     def delete_pool(self, pool_name: str) -> None:
-        """Raises ObjectNotFound; ObjectBusy while it holds images (a cluster would delete them)."""
+        """With all that it holds, as a cluster whose `mon_allow_pool_delete` is on. Raises ObjectNotFound."""
         self.require_state("connected")
         with asking(f"error deleting pool '{name_text(pool_name, 'pool_name')}'"):
-            self.store.remove_pool(pool_name)
+            self.store.remove_pool(pool_name, with_images=True)
 
     def get_pool_base_tier(self, pool_id: int) -> int:
         """The pool itself: there are no tiers."""
