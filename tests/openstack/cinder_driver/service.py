@@ -235,7 +235,7 @@ class Backups:
         return self._create(self.cinder.ledger.backup(label, volume, parent), volume)
 
     def create_of_snapshot(self, label: str, snapshot: Snapshot) -> Backup:
-        """A backup of its volume as of then: Cinder makes a volume from the snapshot for as long as it takes."""
+        """Of its volume as of then: Cinder makes a volume from the snapshot for as long as it takes."""
         backup = self.cinder.ledger.backup(label, snapshot.volume)
         backup.snapshot_id = snapshot.id
         passing = self.cinder.from_snapshot(f"{label}-source", snapshot)

@@ -144,7 +144,7 @@ def test_a_clone_is_backed_up_with_what_it_has_from_its_parent(cinder: Cinder, b
 
 
 def test_what_is_no_rbd_volume_is_copied_whole(cinder: Cinder, backups: Backups, tmp_path: Path) -> None:
-    """A snapshot's backup is a copy, whatever it lies on; so is a volume of another backend's, a file here."""
+    """A snapshot's backup is a copy, whatever it lies on; so is another backend's volume, a file here."""
     from cinder import exception
 
     volume = cinder.create("a")

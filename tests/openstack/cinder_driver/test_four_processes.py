@@ -9,8 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from openstack.cinder_driver.conftest import tool
 from openstack.cinder_driver.site import Site
 

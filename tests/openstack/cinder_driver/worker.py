@@ -54,7 +54,7 @@ class Story:
         """One operation, which the state allows."""
         choices = ["create", "from_image", "stats"]
         if self.volumes:
-            choices += ["write"] * 4 + ["snapshot", "clone", "backup", "backup", "delete", "check"]
+            choices += ["write"] * 4 + ["snapshot", "clone", "delete", "check"] + ["backup"] * 3
             choices += ["retype", "take_over"]
         if self._growing():
             choices += ["extend"]
@@ -170,7 +170,9 @@ class Story:
         self.cinder.extend(volume, volume.size + 1)
 
     def _backup(self) -> None:
-        volume = self.dice.choice(self.volumes)
+        # Mostly of what has backups already, so that there are chains.
+        begun = [each for each in self.volumes if each.id in self.chains]
+        volume = self.dice.choice(begun if begun and self.dice.random() < 0.8 else self.volumes)
         chain = self.chains.setdefault(volume.id, [])
         if len(chain) == MOST_BACKUPS:
             self._end_chain(volume.id)
