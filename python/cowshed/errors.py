@@ -113,6 +113,12 @@ class Closed(CowshedError):
     meaning = "The store or image was used after it was closed."
 
 
+class Forked(CowshedError):
+    errno = _errno.ENOTCONN
+    http_status = 410
+    meaning = "The store or image was opened by the process that this one was forked from; open it anew."
+
+
 # --- what was asked can never be done
 
 

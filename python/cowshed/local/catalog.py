@@ -16,6 +16,7 @@ from cowshed.errors import CowshedError, NotFound, StoreDamaged
 from cowshed.local import keys
 from cowshed.local.gate import Gate
 from cowshed.local.stored import StoredImage, StoredPool, StoredSnapshot
+from cowshed.process import Home
 from cowshed.store.spec import ImageSpec, SnapSpec
 
 T = TypeVar("T")
@@ -123,6 +124,7 @@ class Catalog(View):
 
     def __init__(self, kernel: Kernel) -> None:
         super().__init__(kernel)
+        self.home = Home()
         self.gate = Gate()
 
     def change(self, decide: Callable[[Change], T]) -> T:

@@ -74,7 +74,12 @@ class LocalImage(Image):
                 f"{str(self._spec)!r} is open read-only",
                 hint="a snapshot cannot be written; clone it" if isinstance(self._spec, SnapSpec) else None,
             )
-        if self._owners and self._owners.get(self._image_id, self._number) != self._number:
+        if (
+            self._owners
+            and self._owners.get(self._image_id, self._number) != self._number
+            and self._openings
+            and not self._openings.may_write(self._image_id, self._number)
+        ):
             raise ReadOnly(
                 f"{str(self._spec)!r} cannot be written: another who has it open holds the exclusive lock",
                 hint="wait until it is let go",
@@ -97,7 +102,7 @@ class LocalImage(Image):
 
     def close(self) -> None:
         disk, self._disk = self._disk, None
-        if disk is None:
+        if disk is None or not self._catalog.home.is_here:
             return
         if self._openings:
             self._openings.leave(self._image_id, self._number)
@@ -166,6 +171,7 @@ class LocalImage(Image):
 
     def _lockable(self) -> Openings:
         self._open_disk()
+        self._catalog.home.check(repr(str(self._spec)))
         if self._openings is None:
             raise ReadOnly(f"{str(self._spec)!r} is open read-only, and has no exclusive lock")
         with kernel_errors:
@@ -204,7 +210,7 @@ class LocalImage(Image):
         if self._disk is None:
             self._settle()
 
-    def fence(self, make: Callable[[], Fence]) -> Fence | None:
+    def fence(self, make: Callable[[Callable[[int], bool]], Fence]) -> Fence | None:
         """The image's fence (`Openings.fence`), to be given back by `unfence`, closed or not; None when
         read-only.
         """

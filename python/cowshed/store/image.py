@@ -74,7 +74,8 @@ class Image(ABC):
         """Take the exclusive lock: until it is let go, all others that have the image open cannot write it.
 
         One that was taken with `automatic`, as librbd does before its first write, is no one's to keep: it
-        goes over to whoever asks for it next, in either way.
+        goes over to whoever asks for it next, in either way, and to whoever writes without ever having asked
+        to keep it.
 
         Raises Busy if another keeps it, InvalidArgument for an image without the feature, ReadOnly.
         """

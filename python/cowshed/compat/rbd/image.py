@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -22,15 +21,10 @@ from cowshed.compat.rbd.image_snapshots import Snapshots
 from cowshed.compat.rbd.translating import answering
 from cowshed.errors import CowshedError
 from cowshed.errors import InvalidArgument as BadName
-from cowshed.store import Image as StoreImage
 from cowshed.store import ImageSpec
 
 _NO_SUCH: dict[type[CowshedError], int] = {BadName: errno.ENOENT}
 """A name that no image here can have is one that is not found."""
-
-
-_inherited: list[StoreImage] = []
-"""What a forked process has of its parent's: let go here, it would hang up the parent's connections."""
 
 
 class Image(Asynchronous, Snapshots, Clones, Facts, Settings, SwitchedOff):
@@ -93,9 +87,6 @@ class Image(Asynchronous, Snapshots, Clones, Facts, Settings, SwitchedOff):
         self._closed = True
         opened = [image for image in (self._frozen, self._head) if image is not None]
         self._frozen = self._head = None
-        if self._scope.pid != os.getpid():
-            _inherited.extend(opened)
-            return
         with answering(f"error while closing image {self.name!r}"):
             failure: CowshedError | None = None
             for image in opened:

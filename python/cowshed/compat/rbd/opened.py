@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import functools
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
@@ -60,10 +59,11 @@ class Opened:
         """Checks if the image is not closed. Raises InvalidArgument; OSError in a forked process."""
         if self._closed:
             raise InvalidArgument("image is closed")
-        if self._scope.pid != os.getpid():
+        if not self._scope.home.is_here:
             raise make_error(
                 errno.ENOTCONN,
-                f"image {self._called!r} was opened by process {self._scope.pid}, not by this one",
+                f"image {self._called!r} was opened by process {self._scope.home.pid}, which this one was"
+                " forked from; connect anew",
             )
 
     def _spec(self) -> ImageSpec:
