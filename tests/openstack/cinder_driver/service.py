@@ -259,16 +259,21 @@ class Backups:
         self.cinder.contents[volume.id] = content
 
     def check(self, *backups: Backup) -> None:
-        """Each holds what its volume held: its own snapshot of the image that its chain shares does."""
-        modules = self.cinder.driver.rbd
-        with opened(self.cinder.conf, "backups") as ioctx:
-            for backup in backups:
-                base = json.loads(backup.service_metadata or "")["base"]
-                with modules.Image(ioctx, base, read_only=True) as image:
-                    names = [each["name"] for each in image.list_snaps()]
-                    (name,) = (each for each in names if each.startswith(f"backup.{backup.id}.snap."))
-                    image.set_snap(name)
-                    assert digest(image) == self.cinder.contents[backup.id].digest(), backup.label
+        """Each holds what its volume held."""
+        for backup in backups:
+            assert self.digest(backup) == self.cinder.contents[backup.id].digest(), backup.label
+
+    def digest(self, backup: Backup) -> str:
+        """Of the backup's own snapshot of the image that its chain shares."""
+        base = json.loads(backup.service_metadata or "")["base"]
+        with (
+            opened(self.cinder.conf, "backups") as ioctx,
+            self.cinder.driver.rbd.Image(ioctx, base, read_only=True) as image,
+        ):
+            names = [each["name"] for each in image.list_snaps()]
+            (name,) = (each for each in names if each.startswith(f"backup.{backup.id}.snap."))
+            image.set_snap(name)
+            return digest(image)
 
     def delete(self, *backups: Backup) -> None:
         for backup in backups:
