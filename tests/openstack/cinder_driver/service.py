@@ -60,6 +60,9 @@ def backup_driver(conf: Path, ledger: Ledger, **options: Any) -> Any:
         "backup_ceph_user": "cinder-backup",
         "backup_ceph_pool": "backups",
         "backup_ceph_max_snapshots": 0,
+        "backup_ceph_stripe_unit": 0,
+        "backup_ceph_stripe_count": 0,
+        "backup_ceph_image_journals": False,
         **options,
     }
     for name, value in chosen.items():

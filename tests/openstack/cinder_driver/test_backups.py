@@ -195,6 +195,32 @@ def test_only_the_latest_snapshots_are_kept_where_so_configured(make: Maker) -> 
     cinder.check(new)
 
 
+def test_backups_are_striped_and_journaled_where_so_configured(make: Maker) -> None:
+    from openstack.cinder_driver.service import Backups
+
+    tool("rbd", "ceph-common")
+    cinder = make()
+    options = {"stripe_unit": 65536, "stripe_count": 4, "image_journals": True}
+    backups = Backups(cinder, **{f"backup_ceph_{name}": value for name, value in options.items()})
+    volume = cinder.create("a")
+    cinder.write(volume)
+    full = backups.create("f", volume)
+    rbd = cinder.driver.rbd
+    (base,) = cinder.images("backups")
+    with opened(cinder.conf, "backups") as ioctx, rbd.Image(ioctx, base) as image:
+        assert (image.stripe_unit(), image.stripe_count()) == (65536, 4)
+        wanted = rbd.RBD_FEATURE_STRIPINGV2 | rbd.RBD_FEATURE_JOURNALING
+        assert image.features() & wanted == wanted
+    cinder.write(volume)
+    chain = [full, backups.create("d", volume, full)]
+    backups.check(*chain)
+    new = cinder.create("b")
+    backups.restore(chain[1], new, new=True)
+    cinder.check(new)
+    backups.delete(*reversed(chain))
+    assert cinder.tree("backups") == {}
+
+
 def test_the_description_of_a_volume_comes_back_with_its_content(cinder: Cinder, backups: Backups) -> None:
     volume = cinder.create("a")
     volume.metadata = {"purpose": "billing"}
