@@ -189,6 +189,12 @@ class Conf:
                 return None
 
 
+def cluster_of_file(path: str | os.PathLike[str]) -> str:
+    """The cluster that a file is for, by its name: `blue` for blue.conf, `ceph` for other kinds."""
+    name = Path(path).name
+    return name.removesuffix(".conf") if name.endswith(".conf") else "ceph"
+
+
 def normal(key: str) -> str:
     """The key as it is kept: lower words, joined by `_`."""
     return re.sub(r"[\s_-]+", "_", key.strip())

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, Self
 
 from cowshed.compat import answers
 from cowshed.compat.addresses import is_client_address
-from cowshed.compat.conf import Conf, normal
+from cowshed.compat.conf import Conf, cluster_of_file, normal
 from cowshed.compat.finding import Found, find
 from cowshed.compat.rados.errors import (
     Error,
@@ -122,7 +122,7 @@ class Rados:
     def _name_cluster(self, path: str) -> None:
         """A cluster that was not named is called as its file."""
         if not self._conf.cluster:
-            self._conf.cluster = Path(path).stem
+            self._conf.cluster = cluster_of_file(path)
 
     def conf_parse_argv(self, args: Sequence[str]) -> list[str]:
         """Take the options that are the configuration's out of a command line; returns the rest."""

@@ -32,6 +32,7 @@ from cowshed.store import ObjectStep, steps
 LIBRADOS_ALL_NSPACES = "\x01"
 """As an Ioctx's namespace: objects of all of them are listed."""
 _PAGE = 1000
+_COMPARISONS = frozenset({"compare", "compare-omap", "assert-version"})
 
 
 class ObjectCalls(Scoped):
@@ -127,6 +128,14 @@ class ObjectCalls(Scoped):
         with asking(f"Failed to stat '{key}'"):
             return here.store.stat_object(here.pool, key, namespace=here.namespace).version
 
+    def _why(self, key: str, failed: Mismatch, refusals: Sequence[Refusal]) -> int:
+        """The errno for a comparison that failed. Where it was not of data, the object is looked at again:
+        another change may have come between, and then none fails now.
+        """
+        if failed.offset is not None:
+            return MAX_ERRNO + failed.offset
+        return next(filter(None, (refusal(self, key) for refusal in refusals)), errno.ECANCELED)
+
     def _change(self, what: str, key: str, *change: ObjectStep, refusals: Sequence[Refusal] = ()) -> None:
         here = self.scope()
         try:
@@ -134,10 +143,7 @@ class ObjectCalls(Scoped):
                 found = here.store.change_object(here.pool, key, change, namespace=here.namespace)
         except Exception as error:
             if isinstance(error.__cause__, Mismatch):
-                # Asked again, one by one: another change may have come between, and then none fails now.
-                failed = (refusal(self, key) for refusal in refusals)
-                number = next(filter(None, failed), errno.ECANCELED)
-                raise make_ex(number, what) from error.__cause__
+                raise make_ex(self._why(key, error.__cause__, refusals), what) from error.__cause__
             raise
         if found:
             self._last_version = found.version
@@ -197,6 +203,10 @@ class ObjectCalls(Scoped):
         self.scope()
         change, refusals = _of(write_op, WriteOp, "write_op").taken()
         what = f"Failed to operate write op for oid {name_text(oid, 'oid')}"
+        if change and all(step.do in _COMPARISONS for step in change):
+            change.insert(
+                0, steps.assert_exists()
+            )  # what changes nothing is a question, and needs the object
         if change:
             self._change(what, oid, *change, refusals=refusals)
 

@@ -119,11 +119,8 @@ class WriteOp:
         )
 
     def cmpext(self, cmp_buf: bytes, offset: int = 0) -> None:
-        """Refuse the operation unless these bytes are there."""
-        self._compare(
-            steps.compare(whole(offset), name_bytes(cmp_buf, "cmp_buf")),
-            lambda ioctx, oid: -ioctx.cmpext(oid, cmp_buf, offset),
-        )
+        """Refuse the operation unless these bytes are there: ExtendMismatch, or errno 4095 for the first."""
+        self.steps.append(steps.compare(whole(offset), name_bytes(cmp_buf, "cmp_buf")))
 
     def omap_cmp(self, key: str, val: str, cmp_op: int = LIBRADOS_CMPXATTR_OP_EQ) -> None:
         """Refuse the operation unless the key has this value. Only equality is known here; a cluster also
@@ -144,7 +141,7 @@ class WriteOp:
         self.refusals.append(refusal)
 
     def taken(self) -> tuple[list[ObjectStep], list[Refusal]]:
-        """The steps and refusals, which are forgotten."""
+        """The steps, and the refusals of those that compare anything but data; both are forgotten."""
         found, refusals = list(self.steps), list(self.refusals)
         self.release()
         return found, refusals
