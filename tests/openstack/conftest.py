@@ -63,7 +63,7 @@ def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         conf = work / "ceph.conf"
         conf.write_text(run(cluster.store, "compat", "conf"))
         compat = PACKAGE / "compat"
-        yield Target("cowshed", conf, compat / "modules", compat / "bin", work, PACKAGE.parent)
+        yield Target("cowshed", conf, compat / "modules", compat / "bin", work, PACKAGE.parent, cluster.store)
     with cowshed.open(cluster.store) as left:
         assert left.check() == []
 
