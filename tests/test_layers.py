@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "python" / "cowshed"
 # From the bottom up. Rooms on one line do not know each other.
 LAYERS: list[set[str]] = [
     {"errors"},
-    {"_kernel"},
+    {"_kernel", "process"},
     {"refusals"},
     {"formats"},
     {"store"},

@@ -131,6 +131,7 @@ impl Core {
 
     /// Have the catalogue's database take over what its log has, so that a crash leaves nothing to recover.
     pub fn checkpoint(&self) -> Result<()> {
+        self.check_usable()?;
         let _running = self.commits.running.lock();
         self.check_usable()?;
         let (used_blocks, _) = self.meta.lock().space.counters();

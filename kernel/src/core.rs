@@ -15,6 +15,7 @@ use crate::live::Live;
 use crate::meta::Meta;
 use crate::pace::Pace;
 use crate::pages::Pages;
+use crate::process::Home;
 use crate::reserve::Reserve;
 use crate::rows::{StateRow, VersionRow, VersionState, decode_header, encode_header};
 use crate::space::{CHUNK_BYTES, Space};
@@ -26,6 +27,7 @@ pub struct Core {
     pub(crate) blocks: Arc<dyn Storage>,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) reserve: Arc<Reserve>,
+    pub(crate) home: Home,
     pub(crate) pages: Pages,
     pub(crate) grace: Grace,
     pub(crate) meta: Mutex<Meta>,
@@ -86,6 +88,7 @@ impl Core {
         let mut space = Space::new(catalog.clone(), &state);
         cut_leftovers(&*blocks, &mut space, &state)?;
         let core = Core {
+            home: Home::here(),
             pages: Pages::new(catalog.clone(), cache_bytes / 4 * 3),
             grace: Grace::default(),
             meta: Mutex::new(Meta::new(catalog.clone(), space)),
@@ -139,12 +142,18 @@ impl Core {
         }
     }
 
-    /// Refuse what comes after closing.
+    /// Refuse what comes after closing, or in a fork.
     pub(crate) fn check_open(&self) -> Result<()> {
+        self.check_home()?;
         if self.closed.load(Acquire) {
             return Err(Error::new(Kind::Closed, "the store is closed"));
         }
         Ok(())
+    }
+
+    /// Refuse all of it in a fork.
+    pub(crate) fn check_home(&self) -> Result<()> {
+        self.home.check("the store")
     }
 
     /// Refuse what would build on a state that cannot become durable.

@@ -31,6 +31,8 @@ pub enum Kind {
     Format,
     /// The kernel was closed.
     Closed,
+    /// It belongs to the process that this one was forked from.
+    Forked,
     /// An earlier commit failed, and not for want of space; nothing more is promised until the store is reopened.
     Failed,
 }
@@ -52,6 +54,7 @@ impl Kind {
             Kind::Damaged => "damaged",
             Kind::Format => "format",
             Kind::Closed => "closed",
+            Kind::Forked => "forked",
             Kind::Failed => "failed",
         }
     }

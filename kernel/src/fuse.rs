@@ -23,6 +23,7 @@ use crate::disk::Disk;
 use crate::error::{Error, Kind, Result};
 use crate::ids::BLOCK_SIZE;
 use crate::nbd::lasting::Lasting;
+use crate::process::Home;
 
 /// The file.
 const FILE: INodeNo = INodeNo(2);
@@ -150,6 +151,7 @@ pub struct Mount {
     /// What is to be flushed in the end; `None` where nothing is written.
     written: Option<Arc<dyn Device>>,
     directory: PathBuf,
+    home: Home,
     news: Arc<News>,
     unmounter: Mutex<SessionUnmounter>,
     serving: Mutex<Option<JoinHandle<()>>>,
@@ -188,7 +190,7 @@ impl Mount {
             at_end.changed.notify_all();
         });
         let serving = Mutex::new(Some(serving.map_err(what)?));
-        Ok(Mount { written, directory, news, unmounter, serving })
+        Ok(Mount { written, directory, home: Home::here(), news, unmounter, serving })
     }
 
     /// Wait for something to tell: the words of a request that has failed (the same words in a row are told once),
@@ -212,6 +214,7 @@ impl Mount {
     /// Unmount it, and return when the last request is answered and all is durable. A `Conflict` while the file is
     /// open; then it stays mounted.
     pub fn unmount(&self) -> Result<()> {
+        self.home.check("the file system")?;
         let mut serving = self.serving.lock();
         if !self.news.state.lock().ended {
             match unmount(&self.directory, UnmountFlags::empty()) {
@@ -237,7 +240,7 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        if !self.news.state.lock().ended {
+        if self.home.is_here() && !self.news.state.lock().ended {
             // The file may be open: then this is the end of the name only, and the threads go on until it is closed.
             let _ = unmount(&self.directory, UnmountFlags::DETACH);
             let _ = self.unmounter.lock().unmount();

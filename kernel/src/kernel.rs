@@ -172,9 +172,10 @@ impl Kernel {
         &self.core
     }
 
-    /// Flush, and let the store go, be there space for the flush or not. Closing again does nothing.
+    /// Flush, and let the store go, be there space for the flush or not. Closing again does nothing, nor does closing
+    /// what another process opened.
     pub fn close(&self) -> Result<()> {
-        if self.core.closed.load(SeqCst) {
+        if !self.core.home.is_here() || self.core.closed.load(SeqCst) {
             return Ok(());
         }
         let rested = |()| match self.core.checkpoint() {
@@ -194,7 +195,10 @@ impl Kernel {
             let _ = thread.join();
         }
         let closed = self.core.catalog.close();
-        *self.lock.lock() = None;
+        if let Some(lock) = self.lock.lock().take() {
+            // A fork that has it, too, must not keep it.
+            let _ = lock.unlock();
+        }
         flushed.and(closed)
     }
 
@@ -268,6 +272,11 @@ impl Kernel {
 
 impl Drop for Kernel {
     fn drop(&mut self) {
+        if !self.core.home.is_here() {
+            // Its parts end with the process: some of them would write what they know to the parent's files.
+            std::mem::forget(self.core.clone());
+            return;
+        }
         // Who wants to know of an error closes it himself; what was flushed is safe either way.
         let _ = self.close();
     }

@@ -8,7 +8,7 @@
 //! [`catalog`] (the database), `backend` (its file) and [`snapshot`] (reading it), [`reserve`] (room for it), `pages`,
 //! `space` and `meta` (state in memory), `tree` (walks that change), [`commit`] (durability), [`disk`] (reading and writing), [`transaction`] (operations on versions), [`reclaim`] (getting
 //! space back), [`account`] (walks that look), [`check`] (the verifier, which shares only the rows with the rest)
-//! and [`kernel`] (a store on disk).
+//! and [`kernel`] (a store on disk). [`process`] keeps forks away from all of it.
 
 pub mod account;
 mod backend;
@@ -36,6 +36,7 @@ mod overlay;
 mod pace;
 mod page;
 mod pages;
+pub mod process;
 #[cfg(feature = "python")]
 mod python;
 mod quiet;

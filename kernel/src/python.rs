@@ -328,17 +328,20 @@ impl PyDisk {
     }
 
     #[getter]
-    fn size(&self) -> u64 {
-        self.disk.size()
+    fn size(&self) -> PyResult<u64> {
+        self.disk.core.check_home()?;
+        Ok(self.disk.size())
     }
 
     #[getter]
-    fn read_only(&self) -> bool {
-        self.disk.read_only()
+    fn read_only(&self) -> PyResult<bool> {
+        self.disk.core.check_home()?;
+        Ok(self.disk.read_only())
     }
 
     fn read<'py>(&self, py: Python<'py>, offset: u64, length: usize) -> PyResult<Bound<'py, PyBytes>> {
         if length > MEMORY_UNASKED {
+            self.disk.core.check_home()?;
             self.disk.check_range(offset, length as u64)?;
         }
         filled(py, length, |buffer| self.disk.read(offset, buffer))

@@ -39,6 +39,7 @@ pub enum Eager {
 impl Core {
     /// Do about `budget` pages' worth of work and make it durable; how much was done, 0 when nothing is left.
     pub fn reclaim(&self, budget: u64, eager: Eager) -> Result<u64> {
+        self.check_open()?;
         let _hurry = (eager == Eager::Now).then(|| self.pace.hurry());
         let _one = self.reclaiming.lock();
         let budget = budget.min(PAGES_PER_COMMIT);

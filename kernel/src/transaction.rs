@@ -68,6 +68,7 @@ impl Core {
     /// first to find no space, the operations are applied (others may have built on them), and become durable with
     /// the next commit that succeeds; the error says so.
     pub fn transact(self: &Arc<Core>, ops: &[Op]) -> Result<()> {
+        self.check_usable()?;
         self.find_room(ops.iter().map(Op::bytes).sum())?;
         while !self.apply(ops)? {}
         let flushed = self.flush();

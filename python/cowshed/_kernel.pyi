@@ -5,7 +5,7 @@ lengths are bytes unless a name says blocks; a block is 4096 bytes. Every call m
 thread; none holds the GIL while it does I/O or waits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 from types import TracebackType
 from typing import Final, Literal, Protocol, final
@@ -33,6 +33,7 @@ Kind = Literal[
     "damaged",  # what is on disk contradicts itself
     "format",  # the store was made by another cowshed, newer or from before the first release
     "closed",  # the kernel was closed
+    "forked",  # it belongs to the process that this one was forked from
     "failed",  # an earlier commit failed, not for want of space: reopen the store
 ]
 
@@ -219,9 +220,13 @@ class Disk:
 
 @final
 class Fence:
-    """Keeps all but one of those that have an image open from writing it; exports of one image share one."""
+    """Keeps all but one of those that have an image open from writing it; exports of one image share one.
 
-    def __init__(self) -> None: ...
+    `asked` is called from the server's threads with the `me` of an export that is about to write and is kept
+    out; it answers whether that one may write now.
+    """
+
+    def __init__(self, asked: Callable[[int], bool] | None = None) -> None: ...
     owner: int
     """The `me` of the export that alone may write; 0: all may."""
 

@@ -8,6 +8,7 @@ from cowshed.errors import (
     Busy,
     Closed,
     CowshedError,
+    Forked,
     InvalidArgument,
     IOFailure,
     NoSpace,
@@ -34,6 +35,7 @@ _OF_KIND: dict[str, tuple[type[CowshedError], str | None]] = {
     "damaged": (StoreDamaged, "run `cowshed check` to see all that is wrong"),
     "format": (UnsupportedFormat, None),
     "closed": (Closed, None),
+    "forked": (Forked, "open it anew here"),
     "failed": (IOFailure, "close the store and open it again; what was flushed is safe"),
 }
 

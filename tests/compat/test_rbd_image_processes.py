@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -131,6 +132,48 @@ def test_who_asked_for_the_lock_keeps_it(store: Store) -> None:
         assert image.write(b"x", 0) == 1
         # It asked by itself, and does not take the lock again unasked.
         assert other.does("image.write(b'kept', 0)") == "ReadOnlyImage"
+
+
+@pytest.mark.skipif(shutil.which("qemu-io") is None, reason="qemu-io (Debian's qemu-utils) is not installed")
+def test_qemu_is_handed_the_lock_as_by_librbd(store: Store) -> None:
+    socket = Path(store.target) / "nbd.sock"
+    command = ["qemu-io", "-f", "raw", f"nbd+unix:///rbdimage/disk?socket={socket}"]
+    with (
+        Image(Pool(store), "disk") as image,
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as qemu,
+    ):
+        assert qemu.stdin
+        assert qemu.stdout
+        said = qemu.stdout
+        pattern = 0
+
+        def qemu_writes() -> bool:
+            nonlocal pattern
+            pattern += 1
+            print(f"write -P {pattern} 0 4096", file=qemu.stdin, flush=True)
+            while "4096/4096" not in (line := said.readline()) and "failed" not in line:
+                assert line
+            return "wrote" in line
+
+        for _ in range(3):
+            assert image.write(b"mine", 0) == 4
+            assert image.is_exclusive_lock_owner()
+            assert qemu_writes()
+            assert not image.is_exclusive_lock_owner()
+            (owner,) = image.lock_get_owners()
+            assert owner["owner"] in [watcher["addr"] for watcher in image.watchers_list()]
+            assert image.read(0, 4096) == bytes([pattern]) * 4096
+        # Who asked for it by itself keeps it from qemu, too.
+        image.lock_acquire(RBD_LOCK_MODE_EXCLUSIVE)
+        assert not qemu_writes()
+        assert image.read(0, 1) == bytes([pattern - 1])
+        image.lock_release()
+        assert qemu_writes()
+        qemu.stdin.write("quit\n")
+        qemu.stdin.flush()
+        qemu.wait(60)
 
 
 def test_a_broken_lock_is_lost(store: Store) -> None:

@@ -19,6 +19,7 @@ from cowshed.compat.rbd import translating
 from cowshed.compat.rbd.progress import following
 from cowshed.compat.rbd.translating import OF_GROUPS, answering
 from cowshed.errors import CowshedError
+from cowshed.process import Home
 from cowshed.store import Store
 
 MIB = 1 << 20
@@ -94,7 +95,9 @@ def test_what_is_no_ioctx_is_told_so(foreign: object) -> None:
 
 
 def test_a_forked_process_is_told_so(ioctx: Ioctx) -> None:
-    ioctx._scope = replace(ioctx._scope, pid=os.getppid())
+    elsewhere = Home()
+    elsewhere.pid = os.getppid()
+    ioctx._scope = replace(ioctx._scope, home=elsewhere)
     with pytest.raises(rbd.OSError, match="forked") as caught:
         rbd.RBD().list(ioctx)
     assert caught.value.errno == errno.ENOTCONN

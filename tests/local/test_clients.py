@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from cowshed.errors import Busy, InvalidArgument, NotFound
@@ -13,8 +15,9 @@ ONE, TWO = Client("client.1", "here:0/1"), Client("client.2", "there:0/2")
 class Fence:
     """In the place of the kernel's."""
 
-    def __init__(self) -> None:
+    def __init__(self, asked: Callable[[int], bool]) -> None:
         self.owner = 0
+        self.asked = asked
 
 
 def test_the_lock_is_among_clients() -> None:
@@ -73,6 +76,27 @@ def test_the_fence_follows_the_lock() -> None:
     assert fence.owner == third
     openings.unfence("a")
     assert openings.fence("a", Fence) is not fence
+
+
+def test_the_fence_asks_for_a_lock_that_is_no_one_s_to_keep() -> None:
+    openings = Openings()
+    first, second, asker = (openings.enter("a", ONE) for _ in range(3))
+    fence = openings.fence("a", Fence)
+    assert isinstance(fence, Fence)
+    openings.acquire("a", first, automatic=True)
+    assert fence.asked(second)
+    assert (fence.owner, openings.owners) == (second, {"a": second})
+    assert fence.asked(first)
+    openings.acquire("a", asker)
+    assert not fence.asked(first)
+    openings.release("a", asker)
+    openings.acquire("a", first, automatic=True)
+    assert not fence.asked(asker)
+    assert fence.owner == first
+    # It was let go between the look at the fence and the question.
+    openings.release("a", first)
+    assert fence.asked(asker)
+    assert fence.owner == 0
 
 
 def test_clients_have_names_of_their_own() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -37,6 +38,7 @@ def furnished(store: RemoteStore) -> RemoteStore:
     store.set_snapshot_limit("b", 5)
     store.set_metadata("a", "key", "värde")
     store.set_config("rbd_cache_size", "1M", image="a")
+    store.set_pool_metadata("vms", "key", "värde")
     store.lock("a", "cookie", tag="tag")
     store.create_group("g")
     store.add_to_group("g", "b")
@@ -98,6 +100,9 @@ READS: dict[str, list[Call]] = {
     "migration": [lambda s: s.migration("vms/moved"), lambda s: s.migration("a")],
     "usage": [lambda s: s.usage("a"), lambda s: s.usage("a@first"), lambda s: s.usage("none")],
     "store_usage": [lambda s: s.store_usage()],
+    # Others write to the file system as well.
+    "facts": [lambda s: replace(s.facts(), available=0)],
+    "pool_metadata": [lambda s: s.pool_metadata("vms"), lambda s: s.pool_metadata("none")],
     "objects": [
         lambda s: s.objects("vms", "free"),
         lambda s: s.objects("vms", "free", after="a/nöte"),
@@ -182,7 +187,7 @@ REFUSED: list[Call] = [
     lambda s: s.copy("a", "b"),
     lambda s: s.deep_copy("a@none", "c", progress=lambda *_: None),
     lambda s: s.sparsify("none"),
-    lambda s: s.update_features("a", ["journaling"], True),
+    lambda s: s.update_features("a", ["striping"], True),
     lambda s: s.create_snapshot("a@first"),
     lambda s: s.create_snapshot("a"),
     lambda s: s.remove_snapshot("a@second"),

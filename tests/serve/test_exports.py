@@ -222,6 +222,21 @@ def test_the_exclusive_lock_fences(store: LocalStore, handles: Handles, socket: 
         shell.wait(20)
 
 
+@needs_qemu
+def test_an_automatic_lock_goes_over_to_qemu(store: LocalStore, handles: Handles, socket: Path) -> None:
+    mine = handles.open(store, OWNER, "a")
+    for export in ("a", handles.open(store, OWNER, "a").export):
+        mine.image.lock_acquire(automatic=True)
+        assert qemu_io(socket, export, "write -P 7 0 4096").returncode == 0
+        assert not mine.image.is_lock_owner
+        mine.image.write(0, b"m" * 4096)
+        mine.image.lock_acquire(automatic=True)
+        assert mine.image.is_lock_owner
+        assert qemu_io(socket, export, "discard 0 4096").returncode == 0
+        assert not mine.image.is_lock_owner
+    assert mine.image.read(0, 4096) == bytes(4096)
+
+
 @needs_nbdinfo
 def test_asking_changes_nothing(store: LocalStore, socket: Path) -> None:
     before = store.stat("a").modified

@@ -180,14 +180,18 @@ impl Client {
         }
     }
 
-    /// End the connection. Calls in flight fail, and so does every later one.
+    /// End the connection. Calls in flight fail, and so does every later one. In a fork, nothing happens.
     pub fn close(&self) {
+        if self.main.check_home().is_err() {
+            return;
+        }
         self.main.close();
         self.others.lock().values().for_each(|other| other.close());
     }
 
     /// A connection that has this context.
     fn other(&self, context: &str) -> Result<Arc<Connection>> {
+        self.main.check_home()?;
         let mut others = self.others.lock();
         if let Some(other) = others.get(context).filter(|other| other.usable()) {
             return Ok(other.clone());

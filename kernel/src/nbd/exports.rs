@@ -63,13 +63,28 @@ pub struct Export {
     pub tag: Box<dyn Any + Send + Sync>,
 }
 
+/// Asked for the right to write by one who does not have it: whether he has it now.
+type Asked = Box<dyn Fn(u64) -> bool + Send + Sync>;
+
 /// Keeps all but one of those that have an image open from writing it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Fence {
     owner: AtomicU64,
+    asked: Option<Asked>,
 }
 
 impl Fence {
+    /// One whose owner may yield: `asked` is called with the number of whoever is about to write and is kept out.
+    pub fn yielding(asked: impl Fn(u64) -> bool + Send + Sync + 'static) -> Fence {
+        Fence { owner: AtomicU64::new(0), asked: Some(Box::new(asked)) }
+    }
+
+    /// Whether one may write, who asks for it where he has to.
+    fn lets(&self, me: u64) -> bool {
+        let owner = self.owner();
+        owner == 0 || owner == me || self.asked.as_ref().is_some_and(|asked| asked(me))
+    }
+
     /// Who alone may write; zero: everyone.
     pub fn owner(&self) -> u64 {
         self.owner.load(SeqCst)
@@ -87,8 +102,7 @@ impl Export {
         if self.read_only {
             return Err(Error::new(Kind::ReadOnly, "the export is read-only"));
         }
-        let owner = self.fence.owner();
-        if owner != 0 && owner != self.me {
+        if !self.fence.lets(self.me) {
             return Err(Error::new(
                 Kind::ReadOnly,
                 "another who has the image open holds the exclusive lock",

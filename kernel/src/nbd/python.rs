@@ -27,8 +27,19 @@ struct PyFence {
 #[pymethods]
 impl PyFence {
     #[new]
-    fn new() -> PyFence {
-        PyFence { fence: Arc::default() }
+    #[pyo3(signature = (asked=None))]
+    fn new(asked: Option<Py<PyAny>>) -> PyFence {
+        let Some(asked) = asked else {
+            return PyFence { fence: Arc::default() };
+        };
+        let fence = Fence::yielding(move |me| {
+            let answer = Python::try_attach(|py| {
+                let answer = asked.bind(py).call1((me,)).and_then(|answer| answer.extract());
+                answer.map_err(|error| error.write_unraisable(py, Some(asked.bind(py)))).unwrap_or(false)
+            });
+            answer.unwrap_or(false)
+        });
+        PyFence { fence: Arc::new(fence) }
     }
 
     #[getter]

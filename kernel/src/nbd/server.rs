@@ -23,6 +23,7 @@ use super::statistics::Statistics;
 use super::stream::Socket;
 use super::tls::ServerTls;
 use crate::error::{Error, Result};
+use crate::process::Home;
 
 /// Memory for requests that wait for a medium, of all connections together.
 const APART_BYTES: usize = 64 << 20;
@@ -97,6 +98,7 @@ enum Listener {
 
 /// A running server.
 pub struct Server {
+    home: Home,
     inner: Arc<Inner>,
     /// What ends the accepting at each listener when it is dropped. The listeners themselves are never shut down: one
     /// that was handed over may be another process's too, which goes on with it.
@@ -133,7 +135,7 @@ impl Server {
             gone: Condvar::new(),
             last_id: AtomicU64::new(0),
         };
-        Server { inner: Arc::new(inner), listeners: Mutex::default() }
+        Server { home: Home::here(), inner: Arc::new(inner), listeners: Mutex::default() }
     }
 
     /// Listen at a path that is not there yet, open to those whom `mode` lets in.
@@ -237,8 +239,11 @@ impl Server {
     }
 
     /// Take no more connections or requests, answer those that came, and return when all is over; what is not over after
-    /// `drain` is cut off. Whether nothing had to be.
+    /// `drain` is cut off. Whether nothing had to be. A fork has nothing to stop.
     pub fn stop(&self, drain: Duration) -> bool {
+        if !self.home.is_here() {
+            return true;
+        }
         let mut connections = self.inner.connections.lock();
         connections.stopping = true;
         drop(connections);

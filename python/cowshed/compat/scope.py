@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
 from cowshed.compat.conf import Conf
+from cowshed.process import Home
 from cowshed.store import Store
 
 
@@ -18,7 +18,7 @@ class Scope:
     pool: str
     namespace: str
     conf: Conf
-    pid: int = field(default_factory=os.getpid)
+    home: Home = field(default_factory=Home)
     """The process that opened the store; a forked one cannot use it."""
 
 

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from cowshed.errors import Busy, InvalidArgument, NotFound
@@ -40,6 +41,10 @@ class Openings:
 
     Every opening has a number, and a cookie made of it; clients may have several of one image. The exclusive
     lock is among all openings of an image, whoever's they are.
+
+    An opening that never asked for the lock takes part as a librbd client does that leaves it to librbd: when
+    it writes, the lock of another who took it as `automatic` goes over to it. One that did ask once is
+    refused without the lock, and must ask again.
     """
 
     def __init__(self) -> None:
@@ -48,7 +53,9 @@ class Openings:
         self.owners: dict[str, int] = {}
         """The openings that hold their image's exclusive lock, by the image's id."""
         self._lent: set[str] = set()
-        """The images whose lock goes over to whoever asks for it next."""
+        """The images whose lock goes over to whoever asks for it next, or writes."""
+        self._asking: set[int] = set()
+        """The openings that ever asked for the lock to keep it."""
         self._fences: dict[str, tuple[Fence, int]] = {}
         self._entered = 0
 
@@ -64,6 +71,7 @@ class Openings:
         with self._lock:
             writers = self._writers.get(image_id, {})
             writers.pop(number, None)
+            self._asking.discard(number)
             if not writers:
                 self._writers.pop(image_id, None)
             if self.owners.get(image_id) == number:
@@ -80,6 +88,8 @@ class Openings:
     def acquire(self, image_id: str, number: int, *, automatic: bool = False) -> None:
         """Raises Busy if another keeps it; one who took it as `automatic` does not."""
         with self._lock:
+            if not automatic:
+                self._asking.add(number)
             owner = self.owners.get(image_id)
             if owner not in (None, number) and image_id not in self._lent:
                 raise Busy("the exclusive lock is held by another who has the image open")
@@ -89,6 +99,18 @@ class Openings:
                 self._lent.add(image_id)
             self.owners[image_id] = number
             self._tell(image_id, number)
+
+    def may_write(self, image_id: str, number: int) -> bool:
+        """Whether an opening may, which gets the lock where another has it and does not keep it."""
+        with self._lock:
+            owner = self.owners.get(image_id)
+            if owner in (None, number):
+                return True
+            if image_id not in self._lent or number in self._asking:
+                return False
+            self.owners[image_id] = number
+            self._tell(image_id, number)
+            return True
 
     def release(self, image_id: str, number: int) -> None:
         """Raises InvalidArgument if it is not held so."""
@@ -120,10 +142,13 @@ class Openings:
             if image_id in self.owners:
                 self._disown(image_id)
 
-    def fence(self, image_id: str, make: Callable[[], Fence]) -> Fence:
-        """The image's fence, which follows the lock until `unfence` was called as often as this."""
+    def fence(self, image_id: str, make: Callable[[Callable[[int], bool]], Fence]) -> Fence:
+        """The image's fence, which follows the lock until `unfence` was called as often as this.
+
+        `make` is given what the fence is to ask, `may_write` with the opening's number.
+        """
         with self._lock:
-            fence, users = self._fences.get(image_id) or (make(), 0)
+            fence, users = self._fences.get(image_id) or (make(partial(self.may_write, image_id)), 0)
             self._fences[image_id] = fence, users + 1
             fence.owner = self.owners.get(image_id, 0)
             return fence

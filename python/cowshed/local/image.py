@@ -74,7 +74,12 @@ class LocalImage(Image):
                 f"{str(self._spec)!r} is open read-only",
                 hint="a snapshot cannot be written; clone it" if isinstance(self._spec, SnapSpec) else None,
             )
-        if self._owners and self._owners.get(self._image_id, self._number) != self._number:
+        if (
+            self._owners
+            and self._owners.get(self._image_id, self._number) != self._number
+            and self._openings
+            and not self._openings.may_write(self._image_id, self._number)
+        ):
             raise ReadOnly(
                 f"{str(self._spec)!r} cannot be written: another who has it open holds the exclusive lock",
                 hint="wait until it is let go",
@@ -97,7 +102,7 @@ class LocalImage(Image):
 
     def close(self) -> None:
         disk, self._disk = self._disk, None
-        if disk is None:
+        if disk is None or not self._catalog.home.is_here:
             return
         if self._openings:
             self._openings.leave(self._image_id, self._number)
@@ -166,6 +171,7 @@ class LocalImage(Image):
 
     def _lockable(self) -> Openings:
         self._open_disk()
+        self._catalog.home.check(repr(str(self._spec)))
         if self._openings is None:
             raise ReadOnly(f"{str(self._spec)!r} is open read-only, and has no exclusive lock")
         with kernel_errors:
@@ -204,7 +210,7 @@ class LocalImage(Image):
         if self._disk is None:
             self._settle()
 
-    def fence(self, make: Callable[[], Fence]) -> Fence | None:
+    def fence(self, make: Callable[[Callable[[int], bool]], Fence]) -> Fence | None:
         """The image's fence (`Openings.fence`), to be given back by `unfence`, closed or not; None when
         read-only.
         """
@@ -226,11 +232,18 @@ class LocalImage(Image):
         ]
 
     def diff(
-        self, from_snapshot: str | None = None, *, offset: int = 0, length: int | None = None
+        self,
+        from_snapshot: str | None = None,
+        *,
+        offset: int = 0,
+        length: int | None = None,
+        own: bool = False,
     ) -> Iterator[Extent]:
         with kernel_errors:
             size = self._open_disk().size
-            old = None if from_snapshot is None else self.start_version(from_snapshot)
+            old = self._parent_version() if own else None
+            if from_snapshot is not None:
+                old = self.start_version(from_snapshot)
         end = size if length is None else offset + length
         if not 0 <= offset <= end <= size:
             raise InvalidArgument(
@@ -246,6 +259,12 @@ class LocalImage(Image):
         if isinstance(self._spec, SnapSpec) and version > self._version:
             raise InvalidArgument(f"snapshot {from_snapshot!r} is newer than {str(self._spec)!r}")
         return version
+
+    def _parent_version(self) -> int | None:
+        """That of the snapshot that this was cloned from; None where there is none (any more)."""
+        image = self._catalog.image_by_id(self._image_id)
+        link = image.parent if image else None
+        return link.snapshot if link and images.parent_of(self._catalog, link, 0) else None
 
     def _extents(self, old: int | None, offset: int, end: int) -> Iterator[Extent]:
         """The kernel's pages of extents, merged where they meet."""

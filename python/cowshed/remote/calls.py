@@ -9,6 +9,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import urlencode
 
 from cowshed.errors import Closed, CowshedError, InvalidArgument, IOFailure, UnsupportedTarget
+from cowshed.process import Home
 from cowshed.remote.following import follow
 from cowshed.remote.http import Answer, Http
 from cowshed.store.progress import Progress
@@ -37,12 +38,13 @@ _HELLO_SECONDS = 30.0
 
 
 class Calls:
-    """One client of a daemon. Any thread may call."""
+    """One client of a daemon. Any thread may call; a forked process may not (Forked)."""
 
     def __init__(self, http: Http) -> None:
         self.endpoint = http.endpoint
         self.client = f"client.{int.from_bytes(os.urandom(5))}"
         """Who this is in locks and among watchers."""
+        self.home = Home()
         self.closed = False
         self._run = ""
         """Of the daemon that was greeted first."""
@@ -54,9 +56,10 @@ class Calls:
         }
 
     def close(self) -> None:
-        """Let go: later calls raise Closed."""
+        """Let go: later calls raise Closed. A fork lets its parent's connections be."""
         self.closed = True
-        self._http.close()
+        if self.home.is_here:
+            self._http.close()
 
     def greet(self) -> DaemonInfo:
         """Who answers. Raises UnsupportedTarget where it speaks another protocol, or IOFailure."""
@@ -135,6 +138,7 @@ class Calls:
     def _send(self, sent: Request, headers: dict[str, str], timeout: float | None = None) -> Answer:
         if self.closed:
             raise Closed(f"the store {self.endpoint.target!r} was closed")
+        self.home.check(f"the store {self.endpoint.target!r}")
         answer = self._http.ask(
             *sent, {**self._headers, **headers}, repeatable=sent.method == "GET", timeout=timeout
         )

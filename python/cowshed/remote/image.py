@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cowshed._kernel import KernelError, NbdClient
 from cowshed.errors import Closed, CowshedError, InvalidArgument, IOFailure, ReadOnly
+from cowshed.process import Home
 from cowshed.refusals import translated
 from cowshed.remote.handle import Handle
 from cowshed.store.image import Image
@@ -23,10 +24,11 @@ if TYPE_CHECKING:
 class RemoteImage(Image):
     """Large reads and writes are cut and sent ahead by the NBD client, which takes any thread."""
 
-    __slots__ = ("_data", "_handle", "_lock", "_read_only", "_spec", "_written")
+    __slots__ = ("_data", "_handle", "_home", "_lock", "_read_only", "_spec", "_written")
 
     def __init__(self, handle: Handle) -> None:
         self._handle = handle
+        self._home = Home()
         self._spec = handle.spec
         self._read_only = handle.read_only
         self._written = False
@@ -49,6 +51,7 @@ class RemoteImage(Image):
         data = self._data
         if data is None:
             raise Closed(f"{str(self._spec)!r} was closed")
+        self._home.check(repr(str(self._spec)))
         return data
 
     def _reaching(self, offset: int, length: int) -> NbdClient:
@@ -108,6 +111,9 @@ class RemoteImage(Image):
         return self._read_only
 
     def close(self) -> None:
+        if not self._home.is_here:
+            self._data = None
+            return
         with self._lock:
             data, self._data = self._data, None
         if data is None:
@@ -194,14 +200,21 @@ class RemoteImage(Image):
         return self._handle
 
     def diff(
-        self, from_snapshot: str | None = None, *, offset: int = 0, length: int | None = None
+        self,
+        from_snapshot: str | None = None,
+        *,
+        offset: int = 0,
+        length: int | None = None,
+        own: bool = False,
     ) -> Iterator[Extent]:
         self._open_data()
         # The first piece is asked for now: it tells what is wrong with the question.
-        page = self._handle.diff(from_snapshot, offset, length)
-        return self._merged(page, from_snapshot, None if length is None else offset + length)
+        page = self._handle.diff(from_snapshot, offset, length, own)
+        return self._merged(page, from_snapshot, None if length is None else offset + length, own)
 
-    def _merged(self, page: DiffPage, from_snapshot: str | None, end: int | None) -> Iterator[Extent]:
+    def _merged(
+        self, page: DiffPage, from_snapshot: str | None, end: int | None, own: bool
+    ) -> Iterator[Extent]:
         """All pieces, with extents that meet at their borders made one."""
         last: Extent | None = None
         while True:
@@ -215,6 +228,6 @@ class RemoteImage(Image):
             if page.next is None:
                 break
             self._open_data()
-            page = self._handle.diff(from_snapshot, page.next, None if end is None else end - page.next)
+            page = self._handle.diff(from_snapshot, page.next, None if end is None else end - page.next, own)
         if last:
             yield last

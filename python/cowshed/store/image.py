@@ -74,7 +74,8 @@ class Image(ABC):
         """Take the exclusive lock: until it is let go, all others that have the image open cannot write it.
 
         One that was taken with `automatic`, as librbd does before its first write, is no one's to keep: it
-        goes over to whoever asks for it next, in either way.
+        goes over to whoever asks for it next, in either way, and to whoever writes without ever having asked
+        to keep it.
 
         Raises Busy if another keeps it, InvalidArgument for an image without the feature, ReadOnly.
         """
@@ -93,9 +94,15 @@ class Image(ABC):
 
     @abstractmethod
     def diff(
-        self, from_snapshot: str | None = None, *, offset: int = 0, length: int | None = None
+        self,
+        from_snapshot: str | None = None,
+        *,
+        offset: int = 0,
+        length: int | None = None,
+        own: bool = False,
     ) -> Iterator[Extent]:
         """Extents that differ from a snapshot of the same image, ascending and merged; exact to the block.
 
-        `Extent.exists` is False where this one reads as zeros. Without a start: all that has data.
+        `Extent.exists` is False where this one reads as zeros. Without a start: all that has data; or, if it
+        is only to be a clone's `own`, all in which it differs from its parent, as long as it has one.
         """

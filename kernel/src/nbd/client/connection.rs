@@ -11,6 +11,8 @@
 //!    of a call's reads go out in one small batch, so the thread behind every read in flight waits, and one of those
 //!    who wait leads. No one leads who is sending. Where no one waits, because all are in the midst of long writes,
 //!    whoever is about to send looks first whether replies have come, and reads them.
+//! 3. A fork has the same socket, and must leave it alone: it sends nothing, reads nothing, and when it lets go of the
+//!    connection, closes its descriptor only. It takes no lock, for no one may be there to let it go.
 
 use std::collections::HashMap;
 use std::io::{self, BufReader, Read};
@@ -28,6 +30,7 @@ use super::replies::{Broken, Destination, Head, Pending};
 use crate::error::{Error, Kind, Result};
 use crate::nbd::proto::{Request, command, command::flag};
 use crate::nbd::stream::Stream;
+use crate::process::Home;
 
 /// Heads of replies, and the data of short ones, are read with one system call; the data of long ones goes past this
 /// buffer, to its place.
@@ -102,6 +105,7 @@ struct Table {
 pub struct Connection {
     /// What was agreed on.
     pub export: Export,
+    home: Home,
     peer: String,
     stream: Arc<Stream>,
     /// Held from the first to the last byte of a request, or of a batch of them.
@@ -142,7 +146,14 @@ impl Connection {
             last: 0,
             over: None,
         };
-        Connection { export, peer, stream, sending: Mutex::new(()), table: Mutex::new(table) }
+        Connection {
+            export,
+            home: Home::here(),
+            peer,
+            stream,
+            sending: Mutex::new(()),
+            table: Mutex::new(table),
+        }
     }
 
     /// Whether calls can still be made.
@@ -152,7 +163,13 @@ impl Connection {
 
     /// Why no call can be made any more, if so.
     pub fn check_usable(&self) -> Result<()> {
+        self.check_home()?;
         self.table.lock().over.clone().map_or(Ok(()), Err)
+    }
+
+    /// Refuse all of it in a fork.
+    pub fn check_home(&self) -> Result<()> {
+        self.home.check(format_args!("the connection to {}", self.peer))
     }
 
     /// Do all that the pieces say, in no order; returns what block status was told. When several fail, one of the
@@ -166,8 +183,12 @@ impl Connection {
         Ok(extents)
     }
 
-    /// Say goodbye and end the connection. Calls in flight fail, and so does every later one.
+    /// Say goodbye and end the connection. Calls in flight fail, and so does every later one. In a fork, nothing
+    /// happens.
     pub fn close(&self) {
+        if !self.home.is_here() {
+            return;
+        }
         let quiet = {
             let mut table = self.table.lock();
             if table.over.is_some() {
@@ -210,6 +231,7 @@ impl Connection {
 
     /// Enter a call with these pieces; returns the bytes of their requests' headers, too.
     fn register(&self, pieces: &mut [Piece<'_>]) -> Result<(Ticket<'_>, Vec<u8>)> {
+        self.check_home()?;
         let extended = self.extended();
         let mut headers = Vec::with_capacity(pieces.len() * Request::header_len(extended));
         let mut table = self.table.lock();

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +30,7 @@ from cowshed.errors import (
     PermissionDenied,
     StoreLocked,
 )
+from cowshed.process import Home
 from cowshed.store import PoolInfo, Store
 from cowshed.store.features import NAMES, parse_features
 
@@ -79,7 +79,7 @@ class Rados:
             raise Error("rados_initialize failed with error code: -22")
         self._conf = Conf(cluster=name_text(clustername, "clustername", opt=True), kind=kind, id=client)
         self._found: Found | None = None
-        self._pid = os.getpid()
+        self._home = Home()
         self.rados_id = client
         self.conf_defaults = conf_defaults
         self.conffile = conffile
@@ -164,9 +164,9 @@ class Rados:
             raise RadosStateError(
                 f"You cannot perform that operation on a Rados object in state {self.state}."
             )
-        if self._found is not None and os.getpid() != self._pid:
+        if self._found is not None and not self._home.is_here:
             raise RadosStateError(
-                f"process {self._pid} connected, and this is its fork {os.getpid()}: connect anew here"
+                f"process {self._home.pid} connected, and this is a fork of it: connect anew here"
             )
 
     def connect(self, timeout: int = 0) -> None:
@@ -182,14 +182,14 @@ class Rados:
             self._found = find(self._conf, timeout)
         except CowshedError as error:
             raise make_ex(_refusal(error), f"{what}: {error}") from error
-        self._pid = os.getpid()
+        self._home = Home()
         self.state = "connected"
 
     def shutdown(self) -> None:
         """Let go of the store. May be called again."""
         found, self._found = self._found, None
         self.state = "shutdown"
-        if found is not None and os.getpid() == self._pid:
+        if found is not None and self._home.is_here:
             with asking("error shutting down"):
                 found.release()
 
@@ -292,10 +292,10 @@ class Rados:
             self.store.create_pool(pool_name)
 
     def delete_pool(self, pool_name: str) -> None:
-        """Raises ObjectNotFound; ObjectBusy while it holds images (a cluster would delete them)."""
+        """With all that it holds, as a cluster whose `mon_allow_pool_delete` is on. Raises ObjectNotFound."""
         self.require_state("connected")
         with asking(f"error deleting pool '{name_text(pool_name, 'pool_name')}'"):
-            self.store.remove_pool(pool_name)
+            self.store.remove_pool(pool_name, with_images=True)
 
     def get_pool_base_tier(self, pool_id: int) -> int:
         """The pool itself: there are no tiers."""

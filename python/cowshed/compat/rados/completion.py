@@ -11,7 +11,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from cowshed.compat.rados.errors import Error
+from cowshed.compat.rados.errors import Error, RadosStateError
+from cowshed.process import Home
 
 if TYPE_CHECKING:
     from cowshed.compat.rados.ioctx import Ioctx
@@ -28,6 +29,7 @@ class Completion:
         oncomplete: Callable[[Completion], object] | None = None,
         onsafe: Callable[[Completion], object] | None = None,
     ) -> None:
+        self._home = Home()
         self.ioctx = ioctx
         self.oncomplete = oncomplete
         self.onsafe = onsafe
@@ -43,14 +45,16 @@ class Completion:
     is_safe = is_complete
 
     def wait_for_complete(self) -> None:
-        """Return when the call is done."""
+        """Return when the call is done. Raises RadosStateError in a forked process, where it never is."""
+        if not self._home.is_here:
+            raise RadosStateError(f"process {self._home.pid} does this call, and this is a fork of it")
         self._done.wait()
 
     wait_for_safe = wait_for_complete
 
     def wait_for_complete_and_cb(self) -> int:
         """Return when the call is done and its callbacks have returned. What they raised is raised here."""
-        self._done.wait()
+        self.wait_for_complete()
         with self._lock:
             told = self._told
         if told is not None:

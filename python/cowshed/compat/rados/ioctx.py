@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import errno
-import os
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -15,6 +14,7 @@ from cowshed.compat.rados.object import ObjectIterator
 from cowshed.compat.rados.unsupported import Unsupported
 from cowshed.compat.scope import Scope
 from cowshed.errors import NotFound
+from cowshed.process import Home
 from cowshed.store import PoolInfo
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Ioctx(AsynchronousCalls, Applications, Unsupported):
         super().__init__()
         self._rados = rados
         self._pool = pool
-        self._pid = os.getpid()
+        self._home = Home()
         self.name = name
         self.state = "open"
         self.nspace = ""
@@ -37,20 +37,20 @@ class Ioctx(AsynchronousCalls, Applications, Unsupported):
     def scope(self) -> Scope:
         """Where calls go. Raises IoctxStateError, RadosStateError."""
         self.require_ioctx_open()
-        return Scope(self._rados.store, self._pool.name, self.nspace, self._rados.configuration, self._pid)
+        return Scope(self._rados.store, self._pool.name, self.nspace, self._rados.configuration, self._home)
 
     def require_ioctx_open(self) -> None:
         """Raises IoctxStateError when it is closed, and in a forked process."""
         if self.state != "open":
             raise IoctxStateError(f"The pool is {self.state}")
-        if os.getpid() != self._pid:
+        if not self._home.is_here:
             raise IoctxStateError(
-                f"process {self._pid} opened it, and this is its fork {os.getpid()}: connect anew here"
+                f"process {self._home.pid} opened it, and this is a fork of it: connect anew here"
             )
 
     def close(self) -> None:
         """Return when the asynchronous calls that were begun are done. May be called again."""
-        if os.getpid() == self._pid:
+        if self._home.is_here:
             self._stop_worker()
         self.state = "closed"
 

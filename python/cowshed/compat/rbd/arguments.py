@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from typing import Literal, overload
 
 from cowshed.compat.rbd.errors import InvalidArgument, OSError
@@ -58,9 +57,10 @@ def unsigned(value: object) -> int:
 def scope(ioctx: object) -> Scope:
     """Where the calls of an Ioctx go. Raises TypeError for what is none, OSError in a forked process."""
     found = scope_of(ioctx)
-    if found.pid != os.getpid():
+    if not found.home.is_here:
         raise OSError(
-            f"the connection belongs to process {found.pid}, which this one was forked from; connect anew",
+            f"the connection belongs to process {found.home.pid}, which this one was forked from; connect"
+            " anew",
             errno=errno.ENOTCONN,
         )
     return found

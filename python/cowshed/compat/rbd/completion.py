@@ -10,25 +10,36 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from cowshed.compat.rbd.errors import Error, InvalidArgument, OSError
+from cowshed.process import Home
 
 _THREADS = 16
-_lock = threading.Lock()
-_workers: tuple[int, ThreadPoolExecutor] | None = None
 
 
-def _pool() -> ThreadPoolExecutor:
-    """The threads of this process; a forked one gets its own."""
-    global _workers
-    with _lock:
-        if _workers is None or _workers[0] != os.getpid():
-            _workers = os.getpid(), ThreadPoolExecutor(_THREADS, "rbd-aio")
-        return _workers[1]
+class _Workers:
+    """The threads of this process; a forked one has none of them, and gets its own."""
+
+    def __init__(self) -> None:
+        self._forget()
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        self._lock = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+
+    def submit(self, work: Callable[..., object], *args: object) -> None:
+        with self._lock:
+            pool = self._pool = self._pool or ThreadPoolExecutor(_THREADS, "rbd-aio")
+        pool.submit(work, *args)
+
+
+_workers = _Workers()
 
 
 class Completion:
     """Made by the `aio_…` methods. The callback runs in another thread, after the operation is complete."""
 
     def __init__(self, oncomplete: Callable[..., object] | None) -> None:
+        self._home = Home()
         self._oncomplete = oncomplete
         self._complete = threading.Event()
         self._told = threading.Event()
@@ -45,7 +56,7 @@ class Completion:
     ) -> Completion:
         """Do the work in a thread, and tell `oncomplete(completion)`, or `oncomplete(completion, result)`."""
         completion = cls(oncomplete)
-        _pool().submit(completion._run, work, with_result)
+        _workers.submit(completion._run, work, with_result)
         return completion
 
     def is_complete(self) -> bool:
@@ -53,15 +64,23 @@ class Completion:
         return self._complete.is_set()
 
     def wait_for_complete(self) -> None:
-        """Wait until the operation is over."""
-        self._complete.wait()
+        """Wait until the operation is over. Raises OSError in a forked process, where it never is."""
+        self._wait(self._complete)
 
     def wait_for_complete_and_cb(self) -> None:
         """Wait until the callback is over, too, and raise what it raised."""
-        self._told.wait()
+        self._wait(self._told)
         raised, self._raised = self._raised, None
         if raised is not None:
             raise raised
+
+    def _wait(self, event: threading.Event) -> None:
+        if not self._home.is_here:
+            raise OSError(
+                f"the operation goes on in process {self._home.pid}, which this one was forked from",
+                errno=errno.ENOTCONN,
+            )
+        event.wait()
 
     def get_return_value(self) -> int:
         """0, or how many bytes were read, or the negative errno."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -19,18 +18,14 @@ from cowshed.compat.rbd.image_facts import Facts
 from cowshed.compat.rbd.image_off import SwitchedOff
 from cowshed.compat.rbd.image_settings import Settings
 from cowshed.compat.rbd.image_snapshots import Snapshots
+from cowshed.compat.rbd.opened import shown
 from cowshed.compat.rbd.translating import answering
 from cowshed.errors import CowshedError
 from cowshed.errors import InvalidArgument as BadName
-from cowshed.store import Image as StoreImage
 from cowshed.store import ImageSpec
 
 _NO_SUCH: dict[type[CowshedError], int] = {BadName: errno.ENOENT}
 """A name that no image here can have is one that is not found."""
-
-
-_inherited: list[StoreImage] = []
-"""What a forked process has of its parent's: let go here, it would hang up the parent's connections."""
 
 
 class Image(Asynchronous, Snapshots, Clones, Facts, Settings, SwitchedOff):
@@ -59,7 +54,7 @@ class Image(Asynchronous, Snapshots, Clones, Facts, Settings, SwitchedOff):
             raise InvalidArgument("image name or image id was not specified")
         if named is not None and by_id is not None:
             raise InvalidArgument("only need to specify image name or image id")
-        self.name = (named or by_id or "").encode("utf-8", "surrogateescape")
+        self.name: bytes | str = (named or by_id or "").encode("utf-8", "surrogateescape")
         self._called = self.name
         self._read_only = bool(read_only)
         self._opening: Completion | None = None
@@ -70,12 +65,12 @@ class Image(Asynchronous, Snapshots, Clones, Facts, Settings, SwitchedOff):
 
     def _open(self, name: str | None, image_id: str | None, snapshot: str | None) -> None:
         store, pool, namespace = self._scope.store, self._scope.pool, self._scope.namespace
-        with answering(f"error opening image {self.name!r} at snapshot {snapshot}", errnos=_NO_SUCH):
+        with answering(f"error opening image {self.name!r} at snapshot {shown(snapshot)}", errnos=_NO_SUCH):
+            spec = ImageSpec(pool, namespace, image_id or "" if name is None else name, by_id=name is None)
+            found = store.stat(spec)
+            self._id = found.id
             if name is None:
-                spec = store.find_image(pool, image_id or "", namespace)
-            else:
-                spec = ImageSpec(pool, namespace, name)
-            self._id = store.stat(spec).id
+                self.name = found.name
             if not self._read_only:
                 self._head = store.open(spec)
             self._closed = False
@@ -93,9 +88,6 @@ class Image(Asynchronous, Snapshots, Clones, Facts, Settings, SwitchedOff):
         self._closed = True
         opened = [image for image in (self._frozen, self._head) if image is not None]
         self._frozen = self._head = None
-        if self._scope.pid != os.getpid():
-            _inherited.extend(opened)
-            return
         with answering(f"error while closing image {self.name!r}"):
             failure: CowshedError | None = None
             for image in opened:
