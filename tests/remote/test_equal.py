@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -37,6 +38,7 @@ def furnished(store: RemoteStore) -> RemoteStore:
     store.set_snapshot_limit("b", 5)
     store.set_metadata("a", "key", "värde")
     store.set_config("rbd_cache_size", "1M", image="a")
+    store.set_pool_metadata("rbd", "owner", "nobody")
     store.lock("a", "cookie", tag="tag")
     store.create_group("g")
     store.add_to_group("g", "b")
@@ -53,7 +55,10 @@ def furnished(store: RemoteStore) -> RemoteStore:
 
 READS: dict[str, list[Call]] = {
     "pools": [lambda s: s.pools()],
-    "pool_stats": [lambda s: s.pool_stats("rbd"), lambda s: s.pool_stats("none")],
+    "pool_stats": [
+        lambda s: dataclasses.replace(s.pool_stats("rbd"), available=0),  # other programs write, too
+        lambda s: s.pool_stats("none"),
+    ],
     "mirror_mode": [lambda s: s.mirror_mode("rbd"), lambda s: s.mirror_mode("none")],
     "namespaces": [lambda s: s.namespaces("vms"), lambda s: s.namespaces("none")],
     "images": [
@@ -90,6 +95,8 @@ READS: dict[str, list[Call]] = {
     "trash": [lambda s: s.trash("rbd"), lambda s: s.trash("vms", "blue")],
     "groups": [lambda s: s.groups("rbd")],
     "group": [lambda s: s.group("g"), lambda s: s.group(GroupSpec("rbd", "", "none"))],
+    "pool_metadata": [lambda s: s.pool_metadata("rbd"), lambda s: s.pool_metadata("none")],
+    "facts": [lambda s: (s.facts().id, s.facts().total)],
     "metadata": [lambda s: s.metadata("a"), lambda s: s.metadata("b")],
     "get_metadata": [lambda s: s.get_metadata("a", "key"), lambda s: s.get_metadata("a", "none")],
     "config": [lambda s: s.config("a"), lambda s: s.config(pool="vms"), lambda s: s.config()],

@@ -98,11 +98,11 @@ def remove_namespace(catalog: Catalog, pool: str, name: str) -> None:
         catalog.change_within(decide)
 
 
-def pool_stats(catalog: Catalog, name: str) -> PoolStats:
+def pool_stats(catalog: Catalog, name: str, available: int) -> PoolStats:
     catalog.pool(name)
     named = _counted(catalog, (value.decode() for _, value in catalog.scan(keys.names_of_pool(name))))
     trashed = _counted(catalog, (keys.last(key) for key, _ in catalog.scan(keys.trash_of_pool(name))))
-    return PoolStats(name, *named[:3], *trashed[:3], referenced=named[3] + trashed[3])
+    return PoolStats(name, *named[:3], *trashed[:3], referenced=named[3] + trashed[3], available=available)
 
 
 def _counted(catalog: Catalog, image_ids: Iterable[str]) -> tuple[int, int, int, int]:

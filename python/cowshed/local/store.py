@@ -103,7 +103,7 @@ class LocalStore(LocalTrash, LocalGroups, LocalSettings, LocalLocks, LocalMigrat
 
     def pool_stats(self, name: str) -> PoolStats:
         with kernel_errors:
-            return pools.pool_stats(self._catalog, name)
+            return pools.pool_stats(self._catalog, name, space.room(self._target)[1])
 
     def namespaces(self, pool: str) -> list[str]:
         with kernel_errors:
