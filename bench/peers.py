@@ -39,16 +39,17 @@ class Peers:
         self._reasons: dict[str, None] = {}
         for program in PACKAGES:
             if not shutil.which(program, path=_PATH):
-                self._note(f"{program} is missing: apt-get install {PACKAGES[program]}")
+                self.lacks(f"{program} is missing: apt-get install {PACKAGES[program]}")
         if os.geteuid() != 0:
-            self._note("not root: no loop-mounted XFS or btrfs to compare reflinks with")
+            self.lacks("not root: no loop-mounted XFS or btrfs to compare reflinks with")
 
     @property
     def missing(self) -> list[str]:
         """Why some peers have no figures."""
         return list(self._reasons)
 
-    def _note(self, reason: str) -> None:
+    def lacks(self, reason: str) -> None:
+        """Something is not here, and so has no figures."""
         self._reasons[reason] = None
 
     def program(self, name: str) -> str:
@@ -105,7 +106,7 @@ class Peers:
                 self._run(["mount", "-t", kind, "-o", "loop", str(backing), str(place)])
             except subprocess.CalledProcessError as error:
                 said = str(error.stderr).strip().splitlines()
-                self._note(f"no {kind} to mount here: {said[-1] if said else error}")
+                self.lacks(f"no {kind} to mount here: {said[-1] if said else error}")
                 raise Missing("cannot be mounted") from None
             try:
                 yield place

@@ -18,7 +18,7 @@ from bench.figures import FALLS_SHORT, REACHES, Figure
 from bench.lab import Lab, remove
 from bench.peers import Peers
 
-TOPICS = ["control", "io", "churn", "diffs", "listing", "transfer", "opening", "cli", "nbd"]
+TOPICS = ["control", "io", "churn", "diffs", "listing", "transfer", "opening", "cli", "nbd", "openstack"]
 
 
 def main() -> int:

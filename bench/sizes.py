@@ -59,6 +59,15 @@ class Sizes:
     busy_exports: int = 100
     # cli
     calls: int = 10
+    # openstack
+    cloud_image: int = GIB
+    cloud_changed: int = 64 * MIB
+    """What a differential backup finds, in pieces of 1 MiB."""
+    cloud_rounds: int = 5
+    cloud_calls: int = 9
+    """Rounds of control operations."""
+    cluster_room: int = 6 * GIB
+    """The file of the cluster's OSD."""
 
     @property
     def room(self) -> int:
@@ -98,6 +107,10 @@ QUICK = Sizes(
     exports=50,
     busy_exports=5,
     calls=3,
+    cloud_image=64 * MIB,
+    cloud_changed=8 * MIB,
+    cloud_rounds=2,
+    cloud_calls=3,
 )
 
 

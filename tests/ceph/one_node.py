@@ -84,7 +84,7 @@ osd_data = {directory}/osd
 osd_journal = {directory}/osd/journal
 osd_objectstore = {objectstore}
 osd_memory_target = 939524096
-bluestore_block_size = 68719476736
+bluestore_block_size = {room}
 memstore_device_bytes = 17179869184
 osd_class_load_list = *
 osd_class_default_list = *
@@ -120,13 +120,17 @@ class ClusterError(Exception):
 class Cluster:
     """The cluster of one directory, running or not.
 
-    `as_shipped` leaves Ceph's own delays in place, which measuring needs; `memstore` keeps data in memory.
+    `as_shipped` leaves Ceph's own delays in place, which measuring needs; `memstore` keeps data in memory;
+    `room` is the size of BlueStore's file in bytes, which never gives back what was once in use.
     """
 
-    def __init__(self, directory: Path, *, as_shipped: bool = False, memstore: bool = False) -> None:
+    def __init__(
+        self, directory: Path, *, as_shipped: bool = False, memstore: bool = False, room: int = 64 << 30
+    ) -> None:
         self.directory = directory.absolute()
         self.as_shipped = as_shipped
         self.memstore = memstore
+        self.room = room
 
     @property
     def conf(self) -> Path:
@@ -194,6 +198,7 @@ class Cluster:
                 directory=self.directory,
                 speed="" if self.as_shipped else QUICK,
                 objectstore="memstore" if self.memstore else "bluestore",
+                room=self.room,
             )
         )
         for name in ("mon", "osd", "mgr"):

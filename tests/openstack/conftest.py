@@ -1,9 +1,13 @@
-"""`target`: cowshed, and a real cluster where COWSHED_TEST_CEPH_CONF names one; `start`: services on it."""
+"""`target`: cowshed, and a real cluster where COWSHED_TEST_CEPH_CONF names one; `start`: services on it.
+
+OpenStack's services take seconds to start, and live for months. A service that was started is that of every
+later test that asks for one with the same settings.
+"""
 
 from __future__ import annotations
 
 import importlib.util
-import sys
+import json
 import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -59,21 +63,37 @@ def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         conf = work / "ceph.conf"
         conf.write_text(run(cluster.store, "compat", "conf"))
         compat = PACKAGE / "compat"
-        yield Target("cowshed", conf, compat / "modules", compat / "bin", work, PACKAGE.parent)
+        yield Target("cowshed", conf, compat / "modules", compat / "bin", work, PACKAGE.parent, cluster.store)
     with cowshed.open(cluster.store) as left:
         assert left.check() == []
 
 
-@pytest.fixture
-def start(target: Target, tmp_path: Path) -> Iterator[Start]:
-    """Starts services on the target, which end with the test: `start("glance", thin=True)`."""
-    assert sys.executable
+@pytest.fixture(scope="session")
+def start(target: Target, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Services on the target, by what they are and how they are set: `start("glance", thin=True)`."""
+    work = tmp_path_factory.mktemp("services")
+    running: dict[str, Service] = {}
     with ExitStack() as stack:
-        count = 0
 
         def begin(room: str, **settings: Any) -> Service:
-            nonlocal count
-            count += 1
-            return stack.enter_context(Service(target, room, tmp_path / f"{room}{count}", **settings))
+            key = json.dumps([room, settings], sort_keys=True)
+            if key not in running or running[key].process.poll() is not None:
+                place = work / f"{room}{len(running)}"
+                running[key] = stack.enter_context(Service(target, room, place, **settings))
+            return running[key]
 
         yield begin
+
+
+@pytest.fixture
+def clone_format(target: Target, tmp_path: Path) -> Callable[[int], Path]:
+    """The target's ceph.conf with the format of clones set to 1 or 2."""
+
+    def conf(number: int) -> Path:
+        # The file's name is the cluster's, and its keyrings' with it.
+        file = tmp_path / f"clones{number}" / "ceph.conf"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(target.conf.read_text() + f"\n[client]\nrbd_default_clone_format = {number}\n")
+        return file
+
+    return conf

@@ -6,10 +6,12 @@ import base64
 import struct
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from attach.host import needs_blocks
 from openstack.conftest import Start
 from openstack.harness.contents import pieces_of, sha256, write_image
 from openstack.harness.process import DriverError, Service
@@ -67,6 +69,64 @@ def test_a_connected_volume_grows(brick: Service, operator: Service, volume: str
     assert brick.call("extended", volume) == 2 * SIZE
     assert brick.call("end", volume) == 2 * SIZE
     brick.call("disconnect", volume)
+
+
+@pytest.fixture(scope="module", params=["path", "address"])
+def local_brick(
+    start: Start, target: Target, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Service:
+    """One that makes volumes devices of the host, by the store's path or by its daemon's address."""
+    if target.name == "ceph":
+        pytest.skip("needs Linux's own rbd client, and its rules for udev")
+    work = tmp_path_factory.mktemp("local")
+    conf = work / "ceph.conf"
+    if request.param == "path":
+        conf.write_text(target.conf.read_text())
+    else:
+        monitors = ",".join(":".join(pair) for pair in zip(*start("brick").call("monitors"), strict=True))
+        conf.write_text(
+            f"[global]\nmon_host = {monitors}\nkeyring = {target.keyrings}/$cluster.$name.keyring\n"
+        )
+    return start("brick", local=True, environment={"CEPH_CONF": str(conf), "COWSHED_RUN": f"{work}/run"})
+
+
+@contextmanager
+def attached(brick: Service, volume: str) -> Iterator[Path]:
+    device = brick.call("connect", volume)
+    try:
+        yield Path(device)
+    finally:
+        brick.call("disconnect", volume)
+
+
+@needs_blocks
+def test_a_volume_is_a_device_of_the_host(
+    local_brick: Service, operator: Service, volume: str, tmp_path: Path
+) -> None:
+    whole = bytearray((tmp_path / "volume").read_bytes())
+    with attached(local_brick, volume) as device:
+        assert device == Path("/dev/rbd/volumes", volume)
+        assert device.is_block_device()
+        assert local_brick.call("valid", volume) is True
+        assert device.read_bytes() == whole
+        # Another who wants it on this host gets the same device.
+        assert local_brick.call("connect", volume) == str(device)
+        whole[MiB : 2 * MiB] = bytes(MiB)
+        with device.open("r+b") as disk:
+            disk.seek(MiB)
+            disk.write(bytes(MiB))
+    assert not device.is_symlink()
+    assert operator.call("sha256", "volumes", volume) == sha256([bytes(whole)])
+
+
+@needs_blocks
+def test_a_volume_that_is_not_there_is_no_device(local_brick: Service) -> None:
+    volume = f"volume-{uuid.uuid4()}"
+    with pytest.raises(DriverError) as missing:
+        local_brick.call("connect", volume)
+    assert missing.value.kind == "ProcessExecutionError"
+    assert volume in missing.value.text
+    assert not Path("/dev/rbd/volumes", volume).is_symlink()
 
 
 def test_a_volume_that_is_not_there(brick: Service) -> None:

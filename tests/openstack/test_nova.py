@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -14,6 +15,7 @@ from openstack.conftest import Start
 from openstack.harness.contents import pieces_of, sha256, write_image
 from openstack.harness.process import DriverError, Service
 from openstack.harness.target import Target
+from serve.daemons import run
 
 MiB = 1 << 20
 GiB = 1 << 30
@@ -32,7 +34,8 @@ class Cloud:
     sha256: str
     path: Path
 
-    def spawn(self, root_gb: int = 1) -> str:
+    def spawn(self, root_gb: int = 0) -> str:
+        """A new guest, whose disk is as large as its flavor says, and with 0 as its image."""
         guest = str(uuid.uuid4())
         self.nova.call("spawn", guest, self.image, root_gb)
         return guest
@@ -118,7 +121,7 @@ def test_which_locations_can_be_cloned(cloud: Cloud) -> None:
 def test_resize_and_confirm_or_revert(cloud: Cloud, tmp_path: Path) -> None:
     write_image(tmp_path / "more", MiB, seed=13)
     for revert in (False, True):
-        guest = cloud.spawn()
+        guest = cloud.spawn(root_gb=1)
         cloud.nova.call("spawn", guest, cloud.image, 3, task_state="resize_finish")
         assert cloud.nova.call("size", guest) == 3 * GiB
         assert cloud.operator.call("snaps", "vms", f"{guest}_disk") == ["nova-resize"]
@@ -178,29 +181,27 @@ def test_a_snapshot_is_flattened_and_outlives_its_instance(cloud: Cloud, tmp_pat
     assert cloud.operator.call("protected", "images", image, "snap") is True
     cloud.nova.call("cleanup", guest)
     assert cloud.disks(guest) == []
-    assert cloud.glance.call("read", url) == {"size": GiB, "sha256": written}
+    assert cloud.glance.call("read", url) == {"size": SIZE, "sha256": written}
     cloud.glance.call("delete", url)
     assert image not in cloud.operator.call("names", "images")
 
 
-@pytest.mark.parametrize("clone_format", [1, 2])
+@pytest.mark.parametrize("number", [1, 2])
 def test_a_snapshot_that_is_not_flattened_holds_its_instance(
-    cloud: Cloud, start: Start, target: Target, tmp_path: Path, clone_format: int
+    cloud: Cloud, start: Start, clone_format: Callable[[int], Path], number: int
 ) -> None:
-    conf = tmp_path / "ceph.conf"
-    conf.write_text(target.conf.read_text() + f"\n[client]\nrbd_default_clone_format = {clone_format}\n")
-    nova = start("nova", conf=str(conf))
     # Who reads such an image reads the instance's disk: Glance's own user, kept to its pool, may not.
     glance = start("glance", user="cinder")
     guest, image, name = cloud.spawn(), str(uuid.uuid4()), uuid.uuid4().hex
     written = cloud.root(guest)
-    url = nova.call("snapshot_unflattened", guest, name, image, "images")
+    conf = str(clone_format(number))
+    url = cloud.nova.call("snapshot_unflattened", guest, name, image, "images", conf=conf)
     assert cloud.operator.call("snaps", "vms", f"{guest}_disk") == [name]
     assert cloud.operator.call("parent", "images", image) == ["vms", f"{guest}_disk", name]
     # Nova tries as often as it is told to, says so in its log, and goes on: the disk stays.
-    nova.call("cleanup", guest)
+    cloud.nova.call("cleanup", guest)
     assert cloud.disks(guest) == ["_disk"]
-    assert glance.call("read", url) == {"size": GiB, "sha256": written}
+    assert glance.call("read", url) == {"size": SIZE, "sha256": written}
     glance.call("delete", url)
     assert image not in cloud.operator.call("names", "images")
     cloud.operator.call("remove", "vms", f"{guest}_disk")
@@ -212,6 +213,7 @@ def test_a_snapshot_by_qemu_img(cloud: Cloud, target: Target, tmp_path: Path, ou
     if target.name == "ceph" and not list(Path("/usr/lib").glob("*/qemu/block-rbd.so")):
         pytest.skip("QEMU's rbd driver is not here (Debian's qemu-block-extra)")
     guest = cloud.spawn()
+    assert cloud.nova.call("info", guest) == {"virtual_size": SIZE, "file_format": "raw"}
     out = tmp_path / "extracted"
     cloud.nova.call("extract", guest, str(out), out_format)
     raw = out
@@ -242,6 +244,23 @@ def test_the_space_of_the_pool_and_libvirt_s_words_for_a_disk(cloud: Cloud) -> N
     assert f'name="vms/{guest}_disk"' in xml
     assert '<auth username="nova">' in xml
     assert '<host name="127.0.0.1" port="' in xml
+    cloud.nova.call("cleanup", guest)
+
+
+def test_a_guest_s_disk_is_an_nbd_export(cloud: Cloud, target: Target, tmp_path: Path) -> None:
+    """`cowshed compat disk` makes of Nova's own words what any of QEMU's programs opens."""
+    if target.store is None:
+        pytest.skip("QEMU opens a cluster's disk as it is")
+    guest = cloud.spawn()
+    (tmp_path / "disk.xml").write_text(cloud.nova.call("xml", guest))
+    source = ElementTree.fromstring(run(target.store, "compat", "disk", tmp_path / "disk.xml")).find("source")
+    assert source is not None
+    host = source.find("host")
+    assert host is not None
+    assert source.attrib == {"protocol": "nbd", "name": f"vms/{guest}_disk"}
+    url = f"nbd+unix:///{source.attrib['name']}?socket={host.attrib['socket']}"
+    subprocess.run(["qemu-img", "convert", "-O", "raw", url, tmp_path / "raw"], check=True)
+    assert sha256(pieces_of(tmp_path / "raw")) == cloud.sha256
     cloud.nova.call("cleanup", guest)
 
 

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from cowshed import errors
-from cowshed.attach import PATIENCE, kernel_nbd, loop
-from cowshed.attach.mapper import FILE, Task
+from cowshed.attach import PATIENCE, kernel_nbd, links, loop
+from cowshed.attach.mapper import FILE, Task, told
 from cowshed.attach.register import Mapping, Register, Slot
 from cowshed.attach.server import Server
 from cowshed.errors import Busy, CowshedError, InvalidArgument, NotFound, PermissionDenied
+from cowshed.remote.endpoint import TcpEndpoint
 from cowshed.store import ImageSpec, SnapSpec
 
 _END_SECONDS = 10.0
@@ -27,13 +28,17 @@ _END_SECONDS = 10.0
 
 def map_image(
     spec: ImageSpec | SnapSpec,
-    server: Server,
+    server: Server | TcpEndpoint,
     *,
     read_only: bool = False,
     device_type: str = "auto",
     patience: float = PATIENCE,
+    link: bool = False,
 ) -> Mapping:
     """Make a block device of an image or a snapshot. A snapshot's is read-only in any case.
+
+    `server` shows the image by its name; or it is a daemon's address, where this client opens the image and
+    alone is shown it. `link` gives the device a name in /dev/rbd as well.
 
     When the server goes away, requests wait for it, `patience` seconds at most; then they fail, and all later
     ones. (Not with Linux's own NBD client: there they fail at once.)
@@ -52,7 +57,7 @@ def map_image(
         )
     read_only = read_only or isinstance(spec, SnapSpec)
     image = spec.image_spec if isinstance(spec, SnapSpec) else spec
-    kind = _kind(device_type)
+    kind = _kind(device_type, named=isinstance(server, Server))
     register = Register()
     with register.held():
         _clear(register)
@@ -66,12 +71,13 @@ def map_image(
         device="",
         kind=kind,
         read_only=read_only,
-        server=server.address,
+        server=server.address if isinstance(server, Server) else server.target,
         pid=0,
         since=time.time(),
+        link=str((links.link_of(spec) if link else None) or ""),
     )
     try:
-        if kind == "fuse":
+        if isinstance(server, TcpEndpoint) or kind == "fuse":
             _start(register, slot, wanted, server, patience, lock)
         else:
             _connect(slot, wanted, server)
@@ -86,12 +92,27 @@ def map_image(
     made = slot.record()
     if made is None:
         raise CowshedError(f"the mapping of '{spec}' ended as soon as it was made", hint="map it again")
+    if made.link:
+        try:
+            links.make(Path(made.link), made.device)
+        except CowshedError:
+            unmap(made.device)
+            raise
     return made
 
 
-def _kind(device_type: str) -> str:
-    """`nbd` or `fuse`: what was asked for, or what there is. Raises NotFound."""
-    if device_type != "fuse":
+def _kind(device_type: str, *, named: bool) -> str:
+    """`nbd` or `fuse`: what was asked for, or what there is. Raises NotFound, InvalidArgument.
+
+    An image that the daemon shows to one client alone has a secret name, which nbd-client would tell to
+    everybody who lists processes.
+    """
+    if device_type == "nbd" and not named:
+        raise InvalidArgument(
+            "Linux's own NBD client cannot map by a key",
+            hint="`--device-type fuse` can; or name the server by --nbd",
+        )
+    if device_type != "fuse" and named:
         missing = kernel_nbd.missing()
         if missing is None:
             return "nbd"
@@ -109,17 +130,23 @@ def _connect(slot: Slot, wanted: Mapping, server: Server) -> None:
 
 
 def _start(
-    register: Register, slot: Slot, wanted: Mapping, server: Server, patience: float, lock: int
+    register: Register,
+    slot: Slot,
+    wanted: Mapping,
+    server: Server | TcpEndpoint,
+    patience: float,
+    lock: int,
 ) -> None:
     """Start the process that serves it, and wait until the device is there."""
     answers, report = os.pipe()
-    task = Task(slot.id, str(register.room), asdict(wanted), server.tls, patience, lock, report)
+    tls, endpoint = (server.tls, None) if isinstance(server, Server) else ("", told(server))
+    task = Task(slot.id, str(register.room), asdict(wanted), tls, endpoint, patience, lock, report)
     package = str(Path(errors.__file__).parent.parent)
     path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "cowshed.attach.mapper", json.dumps(asdict(task))],
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-m", "cowshed.attach.mapper"],
+            stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd="/",
@@ -129,6 +156,10 @@ def _start(
         )
     finally:
         os.close(report)
+    assert process.stdin
+    # Not among its words, which everybody may read: there may be a token in it.
+    with suppress(BrokenPipeError), process.stdin as pipe:
+        pipe.write(json.dumps(asdict(task)).encode())
     with open(answers, "rb") as pipe:  # noqa: PTH123
         said = pipe.read()
     process.wait()

@@ -1,10 +1,10 @@
 """The process behind a mapping: NBD's client, a file system with the one file, and a loop device over it.
 
-    python -m cowshed.attach.mapper TASK
+    python -m cowshed.attach.mapper
 
-`devices` starts it with the task as JSON. It goes to the background, says on a pipe what became of it, and
-serves until it is told to end (SIGTERM) or its file system is unmounted. When the loop device is still open
-then, it serves on until that is closed.
+`devices` starts it and writes the task to its stdin, as JSON. It goes to the background, says on a pipe what
+became of it, and serves until it is told to end (SIGTERM) or its file system is unmounted. When the loop
+device is still open then, it serves on until that is closed.
 """
 
 from __future__ import annotations
@@ -16,15 +16,20 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cowshed.attach import loop
 from cowshed.attach.register import Mapping, Slot
 from cowshed.attach.server import parse_server, tls_files
 from cowshed.errors import CowshedError
+from cowshed.remote.endpoint import TcpEndpoint
+
+if TYPE_CHECKING:
+    from cowshed._kernel import NbdClient
 
 FILE = "disk"
 _ENDS = {signal.SIGTERM, signal.SIGINT}
@@ -41,17 +46,33 @@ class Task:
     mapping: dict[str, Any]
     """A Mapping without what is known only when it is done."""
     tls: str
+    endpoint: dict[str, Any] | None
+    """The daemon that the image is opened at, as `told` has it; None: its server shows it by its name."""
     patience: float
     """Seconds that requests wait for a server that has gone away."""
     lock: int
     report: int
 
 
-def main(arguments: list[str]) -> None:
+def told(endpoint: TcpEndpoint) -> dict[str, Any]:
+    """An endpoint in JSON's kinds. Files in it are named from the root."""
+    files = {
+        name: os.path.abspath(path)  # noqa: PTH100
+        for name in ("ca", "certificate", "key")
+        if (path := getattr(endpoint, name))
+    }
+    fingerprint = endpoint.fingerprint.hex() if endpoint.fingerprint else None
+    return asdict(endpoint) | files | {"fingerprint": fingerprint}
+
+
+def main() -> None:
     """Serve one mapping in the background. What goes wrong is told to whoever waits at the pipe."""
-    task = Task(**json.loads(arguments[0]))
+    task = Task(**json.load(sys.stdin))
     if os.fork():
         os._exit(0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
     # Blocked before there are threads, so that none of them has its own way with them.
     signal.pthread_sigmask(signal.SIG_BLOCK, {*_ENDS, _UNMOUNTED})
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -80,14 +101,11 @@ def _spare_from_memory_pressure() -> None:
 
 
 def _serve(slot: Slot, mapping: Mapping, task: Task) -> None:
-    from cowshed._kernel import ClientTls, FuseMount, NbdClient
+    from cowshed._kernel import FuseMount
     from cowshed.local.boundary import kernel_errors
 
-    server = replace(parse_server(mapping.server), tls=task.tls)
-    files = tls_files(server)
+    client, let_go = _opened(mapping, task) if task.endpoint else (_connected(mapping, task), None)
     with kernel_errors:
-        tls = ClientTls(ca=files.ca, certificate=files.certificate, key=files.key) if files else None
-        client = NbdClient.connect(server.address, str(mapping.spec), tls=tls)
         mount = FuseMount.mount(
             client,
             slot.mount,
@@ -111,8 +129,44 @@ def _serve(slot: Slot, mapping: Mapping, task: Task) -> None:
     signal.sigwait({*_ENDS, _UNMOUNTED})
     try:
         _end(mount, device)
+        if let_go is not None:
+            let_go()
     finally:
         slot.remove()
+
+
+def _connected(mapping: Mapping, task: Task) -> NbdClient:
+    """The image as an NBD server shows it to everybody."""
+    from cowshed._kernel import ClientTls, NbdClient
+    from cowshed.local.boundary import kernel_errors
+
+    server = replace(parse_server(mapping.server), tls=task.tls)
+    files = tls_files(server)
+    with kernel_errors:
+        tls = ClientTls(ca=files.ca, certificate=files.certificate, key=files.key) if files else None
+        return NbdClient.connect(server.address, str(mapping.spec), tls=tls)
+
+
+def _opened(mapping: Mapping, task: Task) -> tuple[NbdClient, Callable[[], None]]:
+    """The image as this client has it open at a daemon, and how to let go of it."""
+    from cowshed.remote import reach
+
+    assert task.endpoint
+    fingerprint = task.endpoint["fingerprint"]
+    endpoint = task.endpoint | {"fingerprint": fingerprint and bytes.fromhex(fingerprint)}
+    store = reach(TcpEndpoint(**endpoint))
+    handle = store.handle(mapping.spec, read_only=mapping.read_only)
+
+    def let_go() -> None:
+        # A daemon that is not there any more has let go of it by itself.
+        with suppress(CowshedError), store:
+            handle.close(written=not mapping.read_only)
+
+    try:
+        return handle.connect(), let_go
+    except BaseException:
+        let_go()
+        raise
 
 
 def _watch(mount: Any, mapping: Mapping) -> None:
@@ -149,4 +203,4 @@ def _end(mount: Any, device: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

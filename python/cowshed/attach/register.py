@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from cowshed.attach import links
 from cowshed.errors import from_os_error
 from cowshed.store import ImageSpec, SnapSpec
 
@@ -43,11 +44,13 @@ class Mapping:
     """`fuse` or `nbd`."""
     read_only: bool
     server: str
-    """The address of the NBD server: `unix:PATH` or `tcp:HOST:PORT`."""
+    """The address of the NBD server: `unix:PATH` or `tcp:HOST:PORT`; or the daemon's, `cowshed://HOST:PORT`."""
     pid: int
     """The process that serves it (fuse), or what the operating system says of the device (nbd)."""
     since: float
     """Seconds since the epoch."""
+    link: str = ""
+    """Its name in /dev/rbd, where it was given one."""
 
     @property
     def spec(self) -> ImageSpec | SnapSpec:
@@ -109,6 +112,9 @@ class Slot:
 
         Raises PermissionDenied, IOFailure.
         """
+        record = self.record()
+        if record is not None and record.link:
+            links.remove(Path(record.link), record.device)
         try:
             # The lock goes last: as long as it is there and held, nobody else clears this away.
             for name in (_RECORD, f"{_RECORD}.new"):

@@ -30,7 +30,8 @@ class ApiServer:
         config = uvicorn.Config(
             app,
             loop="asyncio",
-            http="h11",
+            # The faster parser, where it is installed, sets headers no limit: not for whoever comes by TCP.
+            http="auto" if all(one.family == socket.AF_UNIX for one in listening) else "h11",
             ws="none",
             lifespan="on",
             log_config=None,

@@ -18,6 +18,7 @@ from cowshed.serve import handle_routes, operations, task_routes
 from cowshed.serve.answering import in_words, ok, refusal, respond
 from cowshed.serve.callers import Door, services_of
 from cowshed.serve.describing import document, refusals
+from cowshed.serve.lane import Lane, ways
 from cowshed.serve.principal import Authorise, trusting
 from cowshed.serve.services import Services
 from cowshed.serve.tasks import unexpected
@@ -37,7 +38,8 @@ def make_app(
     `authorise` finds out who sends a request; without it, whoever can connect may do everything.
     `application` is one with routes of the daemon's own.
     """
-    return Door(application or _plain(), services, authorise)
+    application = application or _plain()
+    return Door(Lane(application, application.state.ways), services, authorise)
 
 
 @cache
@@ -57,14 +59,17 @@ def make_application(routers: Sequence[APIRouter] = ()) -> FastAPI:
         redirect_slashes=False,
         lifespan=_life,
     )
-    for router in (operations.routes(), handle_routes.routes(), task_routes.routes(), *routers):
-        app.include_router(router)
+    general = APIRouter()
 
-    @app.get(f"{API}/daemon", operation_id="daemon", response_model=DaemonInfo, responses=refusals())
+    @general.get(f"{API}/daemon", operation_id="daemon", response_model=DaemonInfo, responses=refusals())
     async def daemon(request: Request) -> Response:
         """Who answers."""
         return ok(encode(DaemonInfo, services_of(request).info()))
 
+    ours = (operations.routes(), handle_routes.routes(), task_routes.routes(), general)
+    for router in (*ours, *routers):
+        app.include_router(router)
+    app.state.ways = ways(ours)
     _tell_errors(app)
     app.openapi = lambda: _documented(app)  # type: ignore[method-assign]
     return app

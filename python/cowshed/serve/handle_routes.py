@@ -64,6 +64,7 @@ class DiffArguments(BaseModel):
     from_snapshot: TEXT | None = None
     offset: Annotated[int, Field(ge=0, le=_MOST)] = 0
     length: Annotated[int, Field(ge=0, le=_MOST)] | None = None
+    own: bool = False
 
 
 def routes() -> APIRouter:
@@ -138,7 +139,7 @@ def routes() -> APIRouter:
     def diff(request: Request, handle_id: _Id, arguments: Annotated[DiffArguments, Query()]) -> Response:
         """Extents that differ from a snapshot, a page at a time; `next` is the offset to go on from."""
         handle = mine(request, handle_id, "read", "see the difference")
-        page = handle.diff(arguments.from_snapshot, arguments.offset, arguments.length)
+        page = handle.diff(arguments.from_snapshot, arguments.offset, arguments.length, arguments.own)
         return ok(encode(DiffPage, page))
 
     return router

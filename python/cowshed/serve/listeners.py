@@ -31,7 +31,10 @@ class Listeners:
     """
 
     def __init__(self, settings: Settings, passed: Mapping[str, Sequence[socket.socket]]) -> None:
-        """Raises InvalidArgument for a passed socket that may not be served so, and what making raises."""
+        """Raises InvalidArgument for a passed socket that may not be served so, and what making raises.
+
+        A daemon of TCP has its certificate by now, its own or the operator's.
+        """
         self._made: list[UnixListener] = []
         self.control: list[socket.socket] = []
         self.nbd: list[socket.socket] = []
@@ -112,6 +115,10 @@ class Listeners:
 def _check_passed(settings: Settings, passed: socket.socket, label: str) -> None:
     if passed.family not in (socket.AF_INET, socket.AF_INET6):
         raise InvalidArgument(f"the passed socket {label!r} must be a TCP socket")
+    if settings.lacks_certificate:
+        raise InvalidArgument(
+            f"the passed socket {label!r} needs TLS: tokens and disks could be read on the way"
+        )
     name = passed.getsockname()
     settings.check_tcp(Address(name[0], name[1]), f"the passed socket {label!r}")
 

@@ -139,7 +139,7 @@ class Settings:
         return self.insecure
 
     def check_tcp(self, address: Address, what: str) -> None:
-        """Raises InvalidArgument unless `what` may listen at `address`."""
+        """Raises InvalidArgument unless `what` may listen at `address`, once there is a certificate."""
         if self.insecure and not self.tls and not address.loopback:
             raise InvalidArgument(
                 f"{what} {address} needs TLS: --insecure is for loopback addresses only",

@@ -12,11 +12,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import cowshed
+
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent.parent
+PACKAGE = Path(cowshed.__file__).resolve().parent
 # What the real cluster answered, and cowshed: docs/compat.md is made from it.
 RECORDED = HERE / "answers.json"
-COWSHED_MODULES = ROOT / "python" / "cowshed" / "compat" / "modules"
+COWSHED_MODULES = PACKAGE / "compat" / "modules"
 # Debian's modules are made for Debian's interpreter.
 REAL_PYTHON = "/usr/bin/python3"
 WITHIN = 600
@@ -39,7 +41,7 @@ def real_version() -> str:
 
 def ask_cowshed(conf: Path) -> dict[str, Any]:
     """Those of cowshed's modules with the store that this ceph.conf names. Raises `NotAsked`."""
-    paths = os.pathsep.join(map(str, (HERE.parent, COWSHED_MODULES, ROOT / "python")))
+    paths = os.pathsep.join(map(str, (HERE.parent, COWSHED_MODULES, PACKAGE.parent)))
     return _ask([sys.executable], conf, {"PYTHONPATH": paths})
 
 

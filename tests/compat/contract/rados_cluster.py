@@ -269,9 +269,16 @@ def latest_osdmap(world: World) -> None:
 
 
 def asked(world: World, **words: str) -> Any:
-    status, out, message = world.cluster.mon_command(json.dumps({"format": "json", **words}), b"")
-    same((status, type(out), type(message)), (0, bytes, str))
-    return json.loads(out)
+    """The answer; a monitor of a cluster that has just begun may be busy with itself, and is asked again."""
+    said: list[Any] = []
+
+    def answered() -> bool:
+        said[:] = world.cluster.mon_command(json.dumps({"format": "json", **words}), b"")
+        return bool(said[0] == 0)
+
+    world.soon(answered)
+    same([type(each) for each in said], [int, bytes, str])
+    return json.loads(said[1])
 
 
 @expect("rados.Rados.mon_command")

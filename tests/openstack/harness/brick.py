@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ class Room:
         # The one file of the host that the connector reads lies in /etc/ceph, in its code.
         connectors.open = self.open
         self.local = settings.get("local", False)
+        self.environment = {**os.environ, **settings.get("environment", {})}
         self.connector = connectors.RBDConnector(None, do_local_attach=self.local, execute=self.execute)
         self.connected: dict[str, tuple[dict[str, Any], Any]] = {}
 
@@ -29,7 +31,7 @@ class Room:
 
     def execute(self, *words: str, **_: object) -> Any:
         """As root already, so without its helper."""
-        return processutils.execute(*words)
+        return processutils.execute(*words, env_variables=self.environment)
 
     def monitors(self) -> tuple[list[str], list[str]]:
         """Hosts and ports, as Cinder's and Nova's drivers take them from `ceph mon dump`."""

@@ -17,6 +17,7 @@ from cowshed.store import ImageSpec, SnapSpec
 
 if TYPE_CHECKING:
     from cowshed.attach.server import Server
+    from cowshed.remote.endpoint import TcpEndpoint
 
 
 class DevicePlace(SpecPlace):
@@ -90,19 +91,41 @@ def map_(
     if {"ro", "rw"} <= words or (read_only and "rw" in words):
         raise InvalidArgument("it cannot be both read-only and not", hint="give one of ro and rw")
     read_only = read_only or "ro" in words
-    server = _server(session, nbd, tls_dir)
     if form is not None:
         from cowshed.attach.printed import printed
 
-        print(printed(form, spec, server, read_only=read_only))
+        print(printed(form, spec, nbd_server(session, nbd, tls_dir), read_only=read_only))
         return
     from cowshed.attach.devices import map_image
 
-    made = map_image(spec, server, read_only=read_only, device_type=device_type, patience=timeout)
+    made = map_image(
+        spec,
+        (None if nbd or tls_dir else _endpoint(session)) or nbd_server(session, nbd, tls_dir),
+        read_only=read_only,
+        device_type=device_type,
+        patience=timeout,
+        # Who calls rbd looks for its device where udev would name it.
+        link=session.program == "rbd",
+    )
     print(made.device)
 
 
-def _server(session: Session, nbd: str | None, tls_dir: str | None) -> Server:
+def _endpoint(session: Session) -> TcpEndpoint | None:
+    """The daemon on TCP that the session's store is at; None for a store on this machine."""
+    if "://" not in session.target:
+        return None
+    from cowshed.remote import RemoteStore
+    from cowshed.remote.endpoint import TcpEndpoint
+
+    with session.open() as store:
+        endpoint = store.endpoint if isinstance(store, RemoteStore) else None
+    return endpoint if isinstance(endpoint, TcpEndpoint) else None
+
+
+def nbd_server(session: Session, nbd: str | None, tls_dir: str | None) -> Server:
+    """Where `--nbd` and `--tls-dir` say that disks are, or else the daemon of the session's store. Raises
+    NotFound where there is none, InvalidArgument.
+    """
     from cowshed.attach.server import parse_server, server_of, with_tls
 
     return with_tls(parse_server(nbd) if nbd else server_of(session.target), tls_dir)

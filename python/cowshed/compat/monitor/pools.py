@@ -130,7 +130,7 @@ def remove(here: Asker, asked: Fields) -> Made:
             " --yes-i-really-really-mean-it.",
         )
     try:
-        here.store.remove_pool(str(name))
+        here.store.remove_pool(str(name), with_images=True)
     except NotFound:
         return None, f"pool '{name}' does not exist"
     except CowshedError as error:

@@ -241,7 +241,8 @@ class ObjectCalls(Scoped):
         def ask(oid: str) -> None:
             here = self.scope()
             found = here.store.object_omap_values(here.pool, oid, wanted, namespace=here.namespace)
-            answer.fill(sorted(found.items(), key=lambda pair: pair[0].encode()))
+            pairs = sorted(found.items(), key=lambda pair: pair[0].encode())
+            answer.fill([(key, value or None) for key, value in pairs])
 
         _of(read_op, ReadOp, "read_op").questions.append(ask)
         return answer, 0
@@ -256,7 +257,7 @@ class ObjectCalls(Scoped):
             for key, value in _omap_pairs(self.scope(), oid, after, prefix):
                 if 0 <= most <= len(found):
                     break
-                found.append((key, value if values else None))
+                found.append((key, (value or None) if values else None))
             answer.fill(found)
 
         _of(read_op, ReadOp, "read_op").questions.append(ask)

@@ -163,7 +163,10 @@ class ReadOpCtx(ReadOp, OpCtx):
 
 
 class OmapIterator(Iterator[tuple[str, bytes | None]]):
-    """Keys and values of an omap, once the ReadOp was operated; None for values that were not asked for."""
+    """Keys and values of an omap, once the ReadOp was operated.
+
+    None for values that were not asked for; and, as with the real module, for those that are empty.
+    """
 
     def __init__(self, ioctx: ObjectCalls) -> None:
         self.ioctx = ioctx

@@ -7,11 +7,20 @@ from cowshed.compat.scope import Scope
 
 def setting(scope: Scope, key: str) -> str:
     """The value of an `rbd_…` key for a pool. Raises NotFound for the pool."""
-    for option in scope.store.config(pool=scope.pool):
-        if option.name == key:
-            given = scope.conf.given(key) if option.source == "config" else None
-            return option.value if given is None else given
-    return scope.conf.get(key) or ""
+    return settings(scope, key)[key]
+
+
+def settings(scope: Scope, *keys: str) -> dict[str, str]:
+    """Those of several keys, for one question to the store."""
+    of_pool = {option.name: option for option in scope.store.config(pool=scope.pool)}
+    found = {}
+    for key in keys:
+        option = of_pool.get(key)
+        if option is not None and option.source == "pool":
+            found[key] = option.value
+        else:
+            found[key] = scope.conf.get(key) or ""
+    return found
 
 
 def given(scope: Scope, key: str) -> str | None:
@@ -22,8 +31,3 @@ def given(scope: Scope, key: str) -> str | None:
 def clone_format(scope: Scope) -> int:
     """RBD's format of clones made in a pool: 1 or 2. `auto` is 1, as where old clients are let in."""
     return 2 if setting(scope, "rbd_default_clone_format") == "2" else 1
-
-
-def truth(scope: Scope, key: str) -> bool:
-    """The value of a key that is on or off."""
-    return setting(scope, key) == "true"
