@@ -24,7 +24,7 @@ K = TypeVar("K")
 class Handle:
     """Made by opening, ended by `close`; and by the daemon, when nobody is connected to its export."""
 
-    __slots__ = ("_calls", "_daemon", "_export", "_path", "read_only", "spec")
+    __slots__ = ("_calls", "_daemon", "_export", "_path", "image_id", "read_only", "spec")
 
     def __init__(
         self,
@@ -41,6 +41,7 @@ class Handle:
         self._export = info.export or ""
         self._path = f"{API}/handles/{info.id}"
         self.spec = parse_spec(info.spec)
+        self.image_id = info.image_id
         self.read_only = info.read_only
 
     @property

@@ -29,7 +29,7 @@ from cowshed.store.records import (
     Usage,
     Watcher,
 )
-from cowshed.store.spec import GroupSpec, ImageSpec, SnapSpec, as_spec
+from cowshed.store.spec import ID_MARK, GroupSpec, ImageById, ImageSpec, SnapSpec, as_spec
 from cowshed.store.steps import ObjectStep
 from cowshed.wire.answers import DaemonInfo
 
@@ -156,6 +156,9 @@ class RemoteStore(Store):
 
     def find_image(self, pool: str, image_id: str, namespace: str = "") -> ImageSpec:
         return self._call(Store.find_image, pool, image_id, namespace)
+
+    def by_id(self, pool: str, image_id: str, namespace: str = "") -> ImageSpec:
+        return ImageById(pool, namespace, ID_MARK + image_id)
 
     def copy(
         self,

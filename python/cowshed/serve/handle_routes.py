@@ -80,13 +80,14 @@ def routes() -> APIRouter:
     def open_(request: Request, arguments: OpenArguments) -> Response:
         """Open an image or snapshot; the data is at the NBD export that is told here and never again."""
         caller = caller_of(request)
-        spec = parse_spec(arguments.spec)
+        named = caller.by_name(arguments.spec, "read", "open")
+        spec = parse_spec(named)
         reads = arguments.read_only or arguments.snapshot_id is not None or isinstance(spec, SnapSpec)
         caller.principal.check("read" if reads else "operate", [spec.pool], "open")
         handle = services_of(request).handles.open(
             caller.store,
             caller.principal,
-            arguments.spec,
+            named,
             read_only=arguments.read_only,
             snapshot_id=arguments.snapshot_id,
         )

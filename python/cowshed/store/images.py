@@ -65,6 +65,13 @@ class Images(ABC):
     def find_image(self, pool: str, image_id: str, namespace: str = "") -> ImageSpec:
         """The spec of the image with an id. Raises NotFound; images in the trash have no spec."""
 
+    def by_id(self, pool: str, image_id: str, namespace: str = "") -> ImageSpec:
+        """What to call the image with an id in the next call of this store, and only there.
+
+        As `find_image`; but a remote store leaves the finding, and NotFound, to that call.
+        """
+        return self.find_image(pool, image_id, namespace)
+
     @abstractmethod
     def copy(
         self,

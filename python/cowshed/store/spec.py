@@ -96,6 +96,34 @@ class SnapSpec:
         return f"{self.image_spec}@{self.snapshot}"
 
 
+ID_MARK = "\x1f"
+"""Stands before an image's id where a name would be. No name holds it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageById(ImageSpec):
+    """The image with an id, by whatever name it has when its daemon is asked: as a remote store has it.
+
+    Only requests hold it; `image` is the mark and the id.
+    """
+
+    def __post_init__(self) -> None:
+        """Nothing to check: it is made of what a daemon has told."""
+
+    def at(self, snapshot: str) -> SnapSpec:
+        return _SnapById(self.pool, self.namespace, self.image, check_name(snapshot, "snapshot"))
+
+
+@dataclass(frozen=True, slots=True)
+class _SnapById(SnapSpec):
+    def __post_init__(self) -> None:
+        """As with the image's."""
+
+    @property
+    def image_spec(self) -> ImageSpec:
+        return ImageById(self.pool, self.namespace, self.image)
+
+
 @dataclass(frozen=True, slots=True)
 class GroupSpec:
     """The name of a group of images; checked when made."""

@@ -69,9 +69,11 @@ class Image(Asynchronous, Snapshots, Clones, Facts, Settings, SwitchedOff):
                 spec = store.find_image(pool, image_id or "", namespace)
             else:
                 spec = ImageSpec(pool, namespace, name)
-            self._id = store.stat(spec).id
-            if not self._read_only:
+            if self._read_only:
+                self._id = store.stat(spec).id
+            else:
                 self._head = store.open(spec)
+                self._id = self._head.image_id
             self._closed = False
             try:
                 if snapshot is not None:

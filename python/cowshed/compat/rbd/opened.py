@@ -70,23 +70,27 @@ class Opened:
         """What it is called now. Raises NotFound once it is removed."""
         return self._scope.store.find_image(self._scope.pool, self._id, self._scope.namespace)
 
+    def _here(self) -> ImageSpec:
+        """What the next call of the store names it by: that raises NotFound, where this one need not."""
+        return self._scope.store.by_id(self._scope.pool, self._id, self._scope.namespace)
+
     def _chosen(self) -> ImageSpec | SnapSpec:
-        """The image, or the snapshot that is chosen."""
-        spec = self._spec()
+        """The image, or the snapshot that is chosen: for the next call of the store."""
+        spec = self._here()
         return spec.at(self._snap.name) if self._snap else spec
 
     def _stat(self) -> ImageStat:
         """Of the image itself."""
-        return self._scope.store.stat(self._spec())
+        return self._scope.store.stat(self._here())
 
     def _disk(self) -> StoreImage:
         """What is read: the snapshot that is chosen, or the image."""
         if self._snap is None:
             if self._head is None:
-                self._head = self._scope.store.open(self._spec(), read_only=self._read_only)
+                self._head = self._scope.store.open(self._here(), read_only=self._read_only)
             return self._head
         if self._frozen is None:
-            self._frozen = self._scope.store.open(self._spec(), snapshot_id=self._snap.id)
+            self._frozen = self._scope.store.open(self._here(), snapshot_id=self._snap.id)
         return self._frozen
 
     def _writable(self) -> StoreImage:
@@ -96,23 +100,23 @@ class Opened:
         return self._disk()
 
     def _changeable(self) -> ImageSpec:
-        """What a change of the image is made to. Raises ReadOnlyImage as `_writable`."""
+        """What a change of the image is made to, by the next call. Raises ReadOnlyImage as `_writable`."""
         if self._read_only or self._snap is not None:
             raise self._not_writable()
-        return self._spec()
+        return self._here()
 
     def _open_for_changes(self) -> ImageSpec:
         """As `_changeable`, for changes that a chosen snapshot does not hinder: those of snapshots."""
         if self._read_only:
             raise self._not_writable()
-        return self._spec()
+        return self._here()
 
     def _not_writable(self) -> OSError:
         return ReadOnlyImage(f"image {self._called!r} is open read-only, or to a snapshot", errno=30)
 
     def _snapshots(self) -> list[SnapshotInfo]:
         """All of them, those of groups and of the trash included."""
-        return self._scope.store.snapshots(self._spec(), all_namespaces=True)
+        return self._scope.store.snapshots(self._here(), all_namespaces=True)
 
     def _by_name(self, name: str) -> SnapshotInfo:
         """The user's snapshot of that name. Raises ImageNotFound."""
