@@ -253,7 +253,8 @@ def test_no_name_is_taken_for_an_id(store: RemoteStore) -> None:
     for name in ("\x1f", "\x1fxyz", "\x1f0123"):
         with pytest.raises((InvalidArgument, NotFound)):
             store.create(f"rbd/{name}", MIB)
-    for call in (lambda: store.create(str(known), MIB), lambda: store.rename("a", str(known))):
-        with pytest.raises(AlreadyExists):
-            call()
+    with pytest.raises(AlreadyExists):
+        store.create(str(known), MIB)
+    with pytest.raises(AlreadyExists):
+        store.rename("a", str(known))
     assert list(store.images("rbd")) == ["a"]
