@@ -7,11 +7,8 @@ from cowshed.compat.scope import Scope
 
 def setting(scope: Scope, key: str) -> str:
     """The value of an `rbd_…` key for a pool. Raises NotFound for the pool."""
-    for option in scope.store.config(pool=scope.pool):
-        if option.name == key:
-            given = scope.conf.given(key) if option.source == "config" else None
-            return option.value if given is None else given
-    return scope.conf.get(key) or ""
+    of_pool = scope.store.pool_metadata(scope.pool).get(f"conf_{key}")
+    return scope.conf.get(key) or "" if of_pool is None else of_pool
 
 
 def given(scope: Scope, key: str) -> str | None:
