@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 TOPIC = "openstack"
 CONTROL, BULK = 10.0, 1.0
+DRIVERS_OWN = 0.95
+"""Where nearly all of the time on both is the driver's own, and which one comes out first is chance."""
 NEEDED = {"glance_store": "glance_store", "nova": "nova", "cinder": "cinder", "os_brick": "os-brick"}
 Timed = Callable[..., Any]
 """`timed(name, service, call, …)`: the service's answer; what it took is noted for `name`."""
@@ -67,6 +69,7 @@ def run(lab: Lab) -> list[Figure]:
         *_figures(control, names["programs"]),
         *_figures(bulk, names["control of data"], at_least(CONTROL)),
         *_figures(bulk, names["bulk"], at_least(BULK)),
+        *_figures(bulk, names["bulk of zeros"], at_least(DRIVERS_OWN)),
     ]
 
 
@@ -173,23 +176,21 @@ class Rounds:
         """Images and backups, and what is done to them as a whole."""
         self.turn += 1
         size = sizes.text(self.files.size)
-        self._images(self._timing(laps, "bulk"), self._timing(laps, "control of data"), size)
-        self._backups(self._timing(laps, "bulk"), self._timing(laps, "control of data"), size)
+        self._images(laps, size)
+        self._backups(laps, size)
 
-    def _images(self, moved: Timed, timed: Timed, size: str) -> None:
+    def _images(self, laps: Laps, size: str) -> None:
+        moved, timed = self._timing(laps, "bulk"), self._timing(laps, "control of data")
         glance, nova, path = self.cloud.glance, self.cloud.nova, self.files.full
         image, sparse, taken, guest = (str(uuid.uuid4()) for _ in range(4))
         added = moved(f"Glance, upload of {size}", glance, "add", image, str(path))
         read = moved(f"Glance, download of {size}", glance, "read", added["url"])
         assert read["sha256"] == added["sha256"], "what was downloaded is not what was uploaded"
         timed(f"Glance, delete of {size}", glance, "delete", added["url"])
-        thin = moved(
-            f"Glance, upload of {size} with a sixteenth of data",
-            glance,
-            "add",
-            sparse,
-            str(self.files.sparse),
-        )
+        # glance_store looks for zeros byte by byte, in Python.
+        mostly = self._timing(laps, "bulk of zeros")
+        name = f"Glance, upload of {size} with a sixteenth of data"
+        thin = mostly(name, glance, "add", sparse, str(self.files.sparse))
         glance.call("delete", thin["url"])
         moved(f"Nova, import of {size}", nova, "import_file", guest, str(path), "disk.local")
         nova.call("cleanup", guest)
@@ -199,7 +200,8 @@ class Rounds:
         nova.call("cleanup", guest)
         glance.call("delete", location)
 
-    def _backups(self, moved: Timed, timed: Timed, size: str) -> None:
+    def _backups(self, laps: Laps, size: str) -> None:
+        moved, timed = self._timing(laps, "bulk"), self._timing(laps, "control of data")
         cinder, turn = self.cloud.cinder, self.turn
         changed = self.files.changed
         full, difference, restored = (f"{name}{turn}" for name in ("full", "diff", "restored"))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -66,3 +68,38 @@ def test_the_interface_is_light() -> None:
         "json",
     }
     assert loaded_by("import cowshed.store, cowshed.opening") & heavy == set()
+
+
+def test_the_programs_that_are_installed_can_be_run() -> None:
+    """Where the package is installed from a wheel, this is the wheel's doing."""
+    programs = sorted((Path(cowshed.__file__).parent / "compat" / "bin").iterdir())
+    assert [program.name for program in programs] == ["ceph", "qemu-img", "rbd"]
+    for program in programs:
+        assert os.access(program, os.X_OK)
+        # Found by its place alone, with the interpreter of whoever asks.
+        environment = {"PATH": os.environ["PATH"], "COWSHED_PYTHON": sys.executable}
+        subprocess.run([program, "--version"], env=environment, check=True, capture_output=True)
+
+
+def test_the_programs_of_a_source_distribution_can_be_run(tmp_path: Path) -> None:
+    """A wheel that is made of it has what it has. Nothing is compiled for it."""
+    if importlib.util.find_spec("maturin") is None:
+        pytest.skip("maturin is not installed (pip install 'cowshed[test]')")
+    script = f"import backend; print(backend.build_sdist({str(tmp_path)!r}))"
+    environment = {**os.environ, "PYTHONPATH": str(PYTHON.parent / "packaging")}
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=PYTHON.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    with tarfile.open(tmp_path / done.stdout.split()[-1]) as archive:
+        members = {name.split("/", 1)[1]: archive.getmember(name) for name in archive.getnames()}
+    modes = {name: member.mode & 0o777 for name, member in members.items() if "compat/bin/" in name}
+    assert modes == {f"python/cowshed/compat/bin/{name}": 0o755 for name in ("ceph", "qemu-img", "rbd")}
+    # With what builds it, and no more than before.
+    assert {"packaging/backend.py", "pyproject.toml", "python/cowshed/py.typed"} <= members.keys()
+    assert members["pyproject.toml"].mode & 0o111 == 0

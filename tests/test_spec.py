@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cowshed.errors import InvalidArgument
-from cowshed.store import ImageSpec, SnapSpec, parse_spec
+from cowshed.store import GroupSpec, ImageSpec, SnapSpec, parse_spec
 
 NAMES = st.text(
     st.characters(exclude_characters="/@", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=40
@@ -24,6 +24,9 @@ NAMES = st.text(
         ("p/n/a@s", SnapSpec("p", "n", "a", "s")),
         ("my image.raw", ImageSpec("rbd", "", "my image.raw")),
         ("-x", ImageSpec("rbd", "", "-x")),
+        ("p///1f", ImageSpec("p", "", "1f", by_id=True)),
+        ("p/n//1f", ImageSpec("p", "n", "1f", by_id=True)),
+        ("p/n//1f@s", SnapSpec("p", "n", "1f", "s", by_id=True)),
     ],
 )
 def test_what_a_text_means(text: str, spec: ImageSpec | SnapSpec) -> None:
@@ -42,6 +45,9 @@ def test_what_a_text_means(text: str, spec: ImageSpec | SnapSpec) -> None:
         "p//a",
         "p/n/",
         "p/n/x/a",
+        "p/n//",
+        "/n//1f",
+        "p///1f/x",
         "a@s@t",
         "a@s/t",
         "a\n",
@@ -63,17 +69,17 @@ def test_names_have_a_greatest_length() -> None:
         ImageSpec.parse("ä" * 128)
 
 
-@given(NAMES, st.just("") | NAMES, NAMES)
-def test_images_there_and_back(pool: str, namespace: str, image: str) -> None:
-    spec = ImageSpec(pool, namespace, image)
+@given(NAMES, st.just("") | NAMES, NAMES, st.booleans())
+def test_images_there_and_back(pool: str, namespace: str, image: str, by_id: bool) -> None:
+    spec = ImageSpec(pool, namespace, image, by_id)
     assert ImageSpec.parse(str(spec)) == parse_spec(str(spec)) == spec
     with pytest.raises(InvalidArgument, match="snapshot"):
         SnapSpec.parse(str(spec))
 
 
-@given(NAMES, st.just("") | NAMES, NAMES, NAMES)
-def test_snapshots_there_and_back(pool: str, namespace: str, image: str, snapshot: str) -> None:
-    spec = SnapSpec(pool, namespace, image, snapshot)
+@given(NAMES, st.just("") | NAMES, NAMES, NAMES, st.booleans())
+def test_snapshots_there_and_back(pool: str, namespace: str, image: str, snapshot: str, by_id: bool) -> None:
+    spec = SnapSpec(pool, namespace, image, snapshot, by_id)
     assert SnapSpec.parse(str(spec)) == parse_spec(str(spec)) == spec == spec.image_spec.at(snapshot)
     with pytest.raises(InvalidArgument, match="snapshot"):
         ImageSpec.parse(str(spec))
@@ -87,3 +93,8 @@ def test_any_text_is_a_spec_or_refused(text: str) -> None:
         return
     assert parse_spec(str(spec)) == spec
     assert isinstance(spec, SnapSpec) == ("@" in text)
+
+
+def test_groups_have_no_ids_in_specs() -> None:
+    with pytest.raises(InvalidArgument):
+        GroupSpec.parse("p/n//g")

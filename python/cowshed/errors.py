@@ -94,6 +94,11 @@ class Mismatch(CowshedError):
     http_status = 412
     meaning = "A change of an object was made to depend on what is there, and something else is."
 
+    def __init__(self, message: str, *, hint: str | None = None, offset: int | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.offset = offset
+        """Where data was compared: the first byte that is another one, counted from where it was to be."""
+
 
 class ReadOnly(CowshedError):
     errno = _errno.EROFS

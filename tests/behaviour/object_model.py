@@ -59,6 +59,10 @@ def after(now: Model | None, step: ObjectStep) -> Model | None:
     elif step.do in ("truncate", "zero"):
         if now is None:
             return None
+    elif step.do == "compare":
+        there = (now.data if now else b"")[step.offset : step.offset + len(data)]
+        require(there + bytes(len(data) - len(there)) == data)
+        return now
     elif now is None:
         raise NotFound("")
     match step.do:
@@ -91,9 +95,6 @@ def after(now: Model | None, step: ObjectStep) -> Model | None:
             now.omap, now.header = {}, b""
         case "set-omap-header":
             now.header = data
-        case "compare":
-            there = now.data[step.offset : step.offset + len(data)]
-            require(there + bytes(len(data) - len(there)) == data)
         case "compare-attribute":
             require(now.attributes.get(step.name) == step.data)
         case "compare-omap":

@@ -151,3 +151,46 @@ def test_snapshots_by_id(store: Store) -> None:
     for spec, wrong in (("a", 10**9), ("b", snapshot.id)):
         with pytest.raises(NotFound, match="with the id"):
             store.open(spec, snapshot_id=wrong)
+
+
+def test_a_parent_that_clones_hold_goes_with_the_last_of_them(store: Store) -> None:
+    """As RBD with rbd_move_parent_to_trash_on_remove; a chain goes together."""
+    store.clone("a@1", "b", clone_format=2)
+    store.clone("a@1", "c", clone_format=2)
+    with pytest.raises(NotEmpty):
+        store.remove("a", parent_to_trash=True)
+    store.remove_snapshot("a@1")
+    with pytest.raises(NotEmpty):
+        store.remove("a")
+    with store.open("a"), pytest.raises(Busy):
+        store.remove("a", unless_used=True, parent_to_trash=True)
+    store.remove("a", unless_used=True, parent_to_trash=True)
+    (entry,) = store.trash("rbd")
+    assert (entry.name, entry.source) == ("a", "USER_PARENT")
+    with pytest.raises(NotEmpty):
+        store.trash_remove("rbd", entry.id, force=True)
+    store.create_snapshot("b@1")
+    store.clone("b@1", "d", clone_format=2)
+    store.remove_snapshot("b@1")
+    store.remove("b", parent_to_trash=True)
+    store.flatten("c")
+    assert {entry.name for entry in store.trash("rbd")} == {"a", "b"}
+    assert store.check() == []
+    store.remove("d")
+    assert store.trash("rbd") == []
+    assert list(store.images("rbd")) == ["c"]
+    assert store.check() == []
+
+
+def test_what_the_user_threw_away_stays_in_the_trash(store: Store) -> None:
+    store.clone("a@1", "b", clone_format=2)
+    store.remove_snapshot("a@1")
+    store.trash_move("a")
+    store.remove("b")
+    (entry,) = store.trash("rbd")
+    assert entry.source == "USER"
+    store.trash_remove("rbd", entry.id)
+    assert store.check() == []
+    store.create("e", MIB)
+    store.remove("e", parent_to_trash=True)
+    assert store.trash("rbd") == []

@@ -159,3 +159,41 @@ def test_removing_the_middle_of_a_diff_keeps_it_exact(store: Store) -> None:
         store.remove_snapshot(f"a@{i}")
     with store.open("a@5") as image:
         assert [(e.offset, e.length) for e in image.diff("1")] == [(2 * BLOCK, 4 * BLOCK)]
+
+
+def test_a_diff_of_what_is_a_clones_own(store: Store) -> None:
+    """Only that in which it differs from its parent, at any range; all of it when the parent is gone."""
+    store.create("p", 1 << 20)
+    with store.open("p") as image:
+        image.write(0, b"p" * (256 << 10))
+    store.create_snapshot("p@s")
+    store.clone("p@s", "c")
+
+    def own(spec: str = "c", offset: int = 0, length: int | None = None) -> list[tuple[int, int, bool]]:
+        with store.open(spec, read_only=True) as image:
+            found = image.diff(own=True, offset=offset, length=length)
+            return [(extent.offset, extent.length, extent.exists) for extent in found]
+
+    assert own() == []
+    with store.open("c") as image:
+        image.write(8192, b"c" * 4096)
+        image.discard(65536, 4096)
+        image.write(512 << 10, b"more")
+    changes = [(8192, 4096, True), (65536, 4096, False), (512 << 10, 4096, True)]
+    assert own() == changes
+    assert own(offset=16384, length=100_000) == [(65536, 4096, False)]
+    store.create_snapshot("c@then")
+    store.resize("c", 2 << 20)
+    with store.open("c") as image:
+        image.write((1 << 20) + 4096, b"grown")
+    assert own() == [*changes, ((1 << 20) + 4096, 4096, True)]
+    assert own("c@then") == changes
+    with store.open("c", read_only=True) as image:
+        assert [extent.offset for extent in image.diff("then", own=True)] == [(1 << 20) + 4096]
+    with store.open("p", read_only=True) as image:
+        assert list(image.diff(own=True)) == list(image.diff())
+    store.resize("c", 128 << 10, allow_shrink=True)
+    assert own() == changes[:2]
+    store.remove_snapshot("p@s")
+    store.remove("p")
+    assert own() == [(0, 64 << 10, True), (68 << 10, 60 << 10, True)]

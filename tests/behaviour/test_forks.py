@@ -1,4 +1,4 @@
-"""A fork has its parent's open store in memory. It is told so, and lets go of it without harm to the parent."""
+"""A fork has its parent's open store in memory: it is told so, and does the parent no harm."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from behaviour.engines import Engine
-from cowshed.errors import AlreadyExists, Closed, InvalidArgument, NotEmpty, NotFound
+from cowshed.errors import AlreadyExists, Closed, InGroup, InvalidArgument, NotEmpty, NotFound
 from cowshed.store import ImageSpec, Store
 
 MIB = 1 << 20
@@ -41,6 +41,59 @@ def test_a_pool_goes_only_when_empty(store: Store) -> None:
         store.images("vms")
 
 
+def test_a_pool_goes_with_all_that_it_holds(store: Store) -> None:
+    """Snapshots, trash, groups and namespaces; clones elsewhere stay as they are."""
+    for pool in ("vms", "elsewhere"):
+        store.create_pool(pool)
+    store.create_namespace("vms", "blue")
+    for spec in ("vms/a", "vms/blue/b", "vms/thrown", "vms/inside"):
+        store.create(spec, MIB)
+        with store.open(spec) as image:
+            image.write(0, spec.encode())
+        for number in range(3):
+            store.create_snapshot(f"{spec}@{number}")
+        store.protect_snapshot(f"{spec}@1")
+    store.clone("vms/a@1", "elsewhere/one", clone_format=1)
+    store.clone("vms/a@2", "elsewhere/two", clone_format=2)
+    store.clone("vms/a@0", "vms/mine", clone_format=2)
+    store.remove_snapshot("vms/a@2")
+    store.trash_move("vms/thrown", delay=1000)
+    store.create_group("vms/g")
+    store.add_to_group("vms/g", "vms/inside")
+    store.create_group_snapshot("vms/g", "snap")
+    with store.open("vms/a"):
+        with pytest.raises(NotEmpty):
+            store.remove_pool("vms")
+        store.remove_pool("vms", with_images=True)
+    assert [pool.name for pool in store.pools()] == ["elsewhere", "rbd"]
+    for name in ("one", "two"):
+        assert store.stat(f"elsewhere/{name}").parent is None
+        with store.open(f"elsewhere/{name}") as image:
+            assert image.read(0, 5) == b"vms/a"
+        store.remove(f"elsewhere/{name}")
+    assert store.check() == []
+    store.reclaim()
+    assert (store.store_usage().used, store.store_usage().versions) == (0, 0)
+    with pytest.raises(NotFound):
+        store.remove_pool("vms", with_images=True)
+
+
+def test_a_pool_with_an_image_in_anothers_group_stays(store: Store) -> None:
+    store.create_pool("vms")
+    store.create("vms/a", MIB)
+    store.create_group("rbd/g")
+    store.add_to_group("rbd/g", "vms/a")
+    with pytest.raises(InGroup, match="vms/a"):
+        store.remove_pool("vms", with_images=True)
+    store.create_group_snapshot("rbd/g", "snap")
+    store.remove_from_group("rbd/g", "vms/a")
+    with pytest.raises(InGroup):
+        store.remove_pool("vms", with_images=True)
+    store.remove_group_snapshot("rbd/g", "snap")
+    store.remove_pool("vms", with_images=True)
+    assert store.check() == []
+
+
 def test_an_id_of_a_pool_is_not_used_again(store: Store) -> None:
     old = store.create_pool("a").id
     store.remove_pool("a")
@@ -54,6 +107,15 @@ def test_pool_stats_count(store: Store) -> None:
     store.create_snapshot("a@2")
     stats = store.pool_stats("rbd")
     assert (stats.images, stats.provisioned, stats.snapshots) == (2, 8 * MIB, 2)
+    store.create_namespace("rbd", "blue")
+    store.create("rbd/blue/c", MIB)
+    store.create("rbd/blue/d", MIB)
+    store.trash_move("rbd/blue/d")
+    for namespace, images, trashed in ((None, 3, 1), ("", 2, 0), ("blue", 1, 1)):
+        stats = store.pool_stats("rbd", namespace)
+        assert (stats.images, stats.trash_images) == (images, trashed), namespace
+    with pytest.raises(NotFound):
+        store.pool_stats("rbd", "red")
     with pytest.raises(NotFound):
         store.pool_stats("nowhere")
 

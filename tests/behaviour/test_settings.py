@@ -137,7 +137,7 @@ def test_a_pool_decides_what_new_images_are_like(store: Store) -> None:
     store.set_config("rbd_default_order", "20", pool="rbd")
     store.set_config("rbd_default_features", "3", pool="rbd")
     store.create("b", MIB)
-    assert (store.stat("b").order, store.stat("b").features) == (20, ("layering", "striping"))
+    assert (store.stat("b").order, store.stat("b").features) == (20, ("layering",))
     store.create("c", MIB, order=24, features=["layering"])
     assert (store.stat("c").order, store.stat("c").features) == (24, ("layering",))
 
@@ -162,8 +162,13 @@ def test_features(store: Store) -> None:
             store.update_features("a", features, enabled)
     store.update_features("a", ["object-map", "exclusive-lock"], True)
     assert store.stat("a").features == ("layering", "exclusive-lock", "object-map", "fast-diff")
+    store.update_features("a", ["object-map"], False)
+    store.update_features("a", ["journaling"], True)
+    assert store.stat("a").features == ("layering", "exclusive-lock", "journaling")
     with pytest.raises(InvalidArgument):
         store.update_features("a", ["exclusive-lock"], False)
+    store.update_features("a", ["journaling", "exclusive-lock"], False)
+    assert store.stat("a").features == ("layering",)
     for features in (["journaling"], ["object-map"], ["data-pool"], ["nonsense"]):
         with pytest.raises(InvalidArgument):
             store.create("b", MIB, features=features)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import random
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from unittest.mock import patch
@@ -153,12 +154,29 @@ def test_features_that_no_image_here_has_are_left_out(store: Store) -> None:
     import_with_snapshots(store, "a", io.BytesIO(stream))
     assert store.stat("a").features == (
         "layering",
-        "striping",
         "exclusive-lock",
         "object-map",
         "fast-diff",
         "deep-flatten",
+        "journaling",
     )
+
+
+def test_the_striping_goes_along_where_it_fits(store: Store) -> None:
+    store.create("a", MIB, order=20, striping=(65536, 3))
+    stream = export_of(store, "a")
+    assert Reader(io.BytesIO(stream)).header == ImageHeader(20, 63, stripe_unit=65536, stripe_count=3)
+    for name, order, striping in (("b", None, (65536, 3)), ("c", 22, (65536, 3)), ("d", 12, None)):
+        import_with_snapshots(store, name, io.BytesIO(stream), order=order)
+        assert store.stat(name).striping == striping
+    store.create("plain", MIB, order=20)
+    import_with_snapshots(store, "e", io.BytesIO(export_of(store, "plain")), order=22)
+    assert store.stat("e").striping is None
+    for strange in (ImageHeader(1 << 40, None, 1, 1), ImageHeader(20, None, 1 << 63, 1 << 63)):
+        stream = export_bytes(strange, [(Header(None, None, 1), [])])
+        with suppress(InvalidArgument):
+            import_with_snapshots(store, "f", io.BytesIO(stream))
+            assert store.stat("f").striping is None
 
 
 def test_names_and_numbers_are_not_trusted(store: Store) -> None:

@@ -113,7 +113,7 @@ def test_settings(cowshed: Program) -> None:
     cowshed.fails(errno.EINVAL, "config", "image", "set", "disk", "rbd_nonsense", "1")
     cowshed("feature", "disable", "disk", "fast-diff")
     cowshed("feature", "enable", "disk", "object-map,fast-diff")
-    cowshed.fails(errno.EINVAL, "feature", "enable", "disk", "journaling")
+    cowshed.fails(errno.EINVAL, "feature", "enable", "disk", "data-pool")
 
 
 def test_locks(cowshed: Program) -> None:

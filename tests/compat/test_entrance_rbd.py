@@ -126,6 +126,60 @@ def test_overrides_of_the_configuration(rbd: Rbd, name: str) -> None:
     assert rbd.run("ls", "--rbd_default_order=much").status == 22
 
 
+def shown(rbd: Rbd, image: str) -> dict[str, object]:
+    found: dict[str, object] = json.loads(rbd("info", image, "--format=json").out)
+    return found
+
+
+def test_what_the_configuration_says_of_new_images(rbd: Rbd, name: str, tmp_path: Path) -> None:
+    """As with the module; the line goes before the configuration."""
+
+    def info(image: str) -> dict[str, object]:
+        return shown(rbd, image)
+
+    rbd("create", name, "--size", "1M", "--rbd_default_features", "3", "--rbd_default_stripe_unit=4096")
+    assert info(name)["features"] == ["layering"]
+    line = ("--rbd_default_features=layering,exclusive-lock", "--stripe-unit", "64K", "--stripe-count", "2")
+    rbd("create", f"{name}-2", "--size", "1M", *line)
+    found = info(f"{name}-2")
+    assert found["features"] == ["layering", "striping", "exclusive-lock"]
+    assert (found["stripe_unit"], found["stripe_count"]) == (65536, 2)
+    assert "stripe unit: 64 KiB\n\tstripe count: 2\n" in rbd("info", f"{name}-2").text
+    rbd("create", f"{name}-3", "--size", "1M", "--image-feature", "layering", "--rbd_default_features=61")
+    assert info(f"{name}-3")["features"] == ["layering"]
+    stripes = ("--rbd_default_stripe_unit", "65536", "--rbd_default_stripe_count", "4")
+    rbd("create", f"{name}-4", "--size", "1M", *stripes)
+    assert info(f"{name}-4")["stripe_count"] == 4
+    rbd("import", "-", f"{name}-5", "--rbd_default_features", "5", "--rbd_default_order=20", stdin=b"x")
+    assert (info(f"{name}-5")["features"], info(f"{name}-5")["order"]) == (["layering", "exclusive-lock"], 20)
+    assert rbd.run("create", f"{name}-6", "--size", "1M", "--stripe-unit", "64K").status == 22
+
+    rbd("snap", "create", f"{name}@s")
+    refused = rbd.run("clone", f"{name}@s", f"{name}-clone")
+    assert (refused.status, "not protected" in refused.err) == (22, True)
+    rbd("clone", f"{name}@s", f"{name}-clone", "--rbd_default_clone_format", "2", "--rbd_default_order=25")
+    assert (info(f"{name}-clone")["op_features"], info(f"{name}-clone")["order"]) == (["clone-child"], 22)
+    rbd("snap", "protect", f"{name}@s")
+    rbd("clone", f"{name}@s", f"{name}-clone-2")
+    assert info(f"{name}-clone-2")["op_features"] == []
+    assert rbd.run("snap", "unprotect", f"{name}@s").status == 16
+
+
+def test_what_is_set_for_a_pool_goes_before_the_configuration(tmp_path: Path) -> None:
+    open_directly(tmp_path / "store", create=True).close()
+    (tmp_path / "ceph.conf").write_text(f"cowshed = {tmp_path / 'store'}\n")
+    rbd = Rbd("-c", str(tmp_path / "ceph.conf"))
+    rbd("pool", "create", "vms")
+    rbd("config", "pool", "set", "vms", "rbd_default_features", "5")
+    rbd("config", "pool", "set", "vms", "rbd_default_clone_format", "2")
+    rbd("create", "vms/a", "--size", "1M", "--rbd_default_features=1", "--rbd_default_order=20")
+    found = shown(rbd, "vms/a")
+    assert (found["order"], found["features"]) == (20, ["layering", "exclusive-lock"])
+    rbd("snap", "create", "vms/a@s")
+    rbd("clone", "vms/a@s", "vms/c", "--rbd_default_clone_format=1")
+    assert shown(rbd, "vms/c")["op_features"] == ["clone-child"]
+
+
 def test_the_keyring_lets_in(cluster: Cluster, tmp_path: Path) -> None:
     cluster.conf("cinder")
     ring = str(cluster.keyring("cinder"))

@@ -10,6 +10,7 @@ import pytest
 from cowshed.compat import rados
 from cowshed.compat.conf import Conf, parse
 from cowshed.errors import FormatError, InvalidArgument
+from cowshed.programs.options import client_conf
 
 
 @pytest.mark.parametrize(
@@ -202,3 +203,18 @@ def test_a_forked_process_is_told(tmp_path: Path) -> None:
         assert "connect anew" in first
         assert "connect anew" in second
         assert client.list_pools() == ["rbd"]
+
+
+@pytest.mark.parametrize(
+    ("file", "cluster"), [("ceph.conf", "ceph"), ("odd.name.conf", "odd.name"), ("brickrbd_x1", "ceph")]
+)
+def test_a_cluster_that_is_not_named_is_called_as_its_file(tmp_path: Path, file: str, cluster: str) -> None:
+    """As librados and `ceph-conf` did on a cluster; a name that is given wins in both."""
+    path = tmp_path / file
+    path.write_text("[global]\nkeyring = /k/$cluster.$name\n")
+    for named, expected in ((None, cluster), ("blue", "blue")):
+        client = rados.Rados(conffile=str(path), rados_id="x", clustername=named)
+        assert client.conf_get("keyring") == f"/k/{expected}.client.x"
+        words = ["--cluster", named] if named else []
+        conf, left = client_conf(["ls", "-c", str(path), "--id", "x", *words])
+        assert (conf.get("keyring"), left) == (f"/k/{expected}.client.x", ["ls"])

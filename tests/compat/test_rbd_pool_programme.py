@@ -20,16 +20,6 @@ RECORDED = HERE / "pool_programme.txt"
 
 # Where this face answers otherwise on purpose: in which part, what, and why.
 DIFFERENT = {
-    "cloning": {
-        # Data is not striped, so the feature that tells of it is not set.
-        "clone {'stripe_unit': 65536} => (22, 8388608, 61, 0, ('programme-a', 'p', 's'))",
-    },
-    "holding": {
-        # An Image's texts name the image alone.
-        "unprotect =>! ImageBusy 16 [errno 16] RBD image is busy (error unprotecting snapshot of image b'p')",
-        "remove snapshot =>! ImageBusy 16 [errno 16] RBD image is busy"
-        " (error removing snapshot from image b'p')",
-    },
     "moving": {
         # librbd tells the source's pool for the target's.
         "status => {'source_pool_id': 'a', 'source_pool_namespace': '', 'source_image_name': 'i',"

@@ -18,6 +18,7 @@ from cowshed.errors import (
     UnsupportedTarget,
 )
 from cowshed.local import LocalStore, keys
+from cowshed.local.stored import SCHEME_VERSION
 
 
 def test_init_makes_a_store_with_its_pool(path: Path) -> None:
@@ -82,7 +83,7 @@ def test_an_init_cut_short_is_completed(path: Path) -> None:
 
 def test_a_newer_catalogue_is_let_be(path: Path, store: LocalStore) -> None:
     with store._kernel.transaction() as transaction:
-        transaction.put(keys.SCHEME, b"4")
+        transaction.put(keys.SCHEME, str(SCHEME_VERSION + 1).encode())
     store.close()
     with pytest.raises(UnsupportedFormat):
         cowshed.open(path)
@@ -90,7 +91,7 @@ def test_a_newer_catalogue_is_let_be(path: Path, store: LocalStore) -> None:
         cowshed.open(path)
 
 
-@pytest.mark.parametrize("scheme", [b"1", b"2"])
+@pytest.mark.parametrize("scheme", [b"1", b"2", b"3"])
 def test_an_older_catalogue_is_taken_over(path: Path, store: LocalStore, scheme: bytes) -> None:
     store.create("a", 5)
     with store._kernel.transaction() as transaction:
@@ -101,4 +102,4 @@ def test_an_older_catalogue_is_taken_over(path: Path, store: LocalStore, scheme:
             assert list(again.images("rbd")) == ["a"]
             assert [pool.name for pool in again.pools()] == ["rbd"]
             assert isinstance(again, LocalStore)
-            assert again._kernel.get(keys.SCHEME) == b"3"
+            assert again._kernel.get(keys.SCHEME) == str(SCHEME_VERSION).encode()

@@ -19,8 +19,19 @@ def until(condition: Callable[[], bool], what: str) -> None:
 
 
 def held() -> Counter[str]:
-    """How many threads of each name, and how many open descriptors of each kind or file."""
-    return Counter([f"thread {name}" for name in _threads()] + _descriptors())
+    """How many threads, and how many open descriptors of each kind or file.
+
+    Threads of all names are one: a thread takes its name itself, some moments after it began.
+    """
+    return Counter(["thread"] * len(_threads()) + _descriptors())
+
+
+def until_no_more_is_held(before: Counter[str]) -> None:
+    """Wait until nothing is held that was not `before`; fails with what is."""
+    deadline = time.monotonic() + DEADLINE
+    while more := held() - before:
+        assert time.monotonic() < deadline, f"held in vain: {dict(more)}; threads: {_threads()}"
+        time.sleep(0.002)
 
 
 def _descriptors() -> list[str]:

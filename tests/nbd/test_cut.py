@@ -16,7 +16,7 @@ import pytest
 from model.kernel_module import REAL, KernelError
 from nbd.history import BLOCK, Region, fill, tokens
 from nbd.relay import Cut, relay
-from nbd.resources import held, until
+from nbd.resources import held, until, until_no_more_is_held
 from nbd.serving import Served
 from nbd.serving import served as serving
 
@@ -131,7 +131,7 @@ def test_cut_at_any_byte(served: Served, kind: str, tmp_path: Path, rng: random.
     # Not all were cut off in the handshake already.
     assert requests > CUTS
     until(lambda: served.server.connections() == [], "connections")
-    until(lambda: not held() - before, "nothing held that was not before")
+    until_no_more_is_held(before)
 
 
 class Raw:
@@ -191,7 +191,7 @@ def test_a_client_that_goes_without_its_replies(served: Served, rng: random.Rand
         raw.receive(rng.randrange(1, 200_000))
         raw.reset()
     until(lambda: served.server.connections() == [], "connections")
-    until(lambda: not held() - before, "nothing held that was not before")
+    until_no_more_is_held(before)
 
 
 @pytest.mark.parametrize("length", [1, 27])

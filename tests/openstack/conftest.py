@@ -63,7 +63,7 @@ def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         conf = work / "ceph.conf"
         conf.write_text(run(cluster.store, "compat", "conf"))
         compat = PACKAGE / "compat"
-        yield Target("cowshed", conf, compat / "modules", compat / "bin", work, PACKAGE.parent)
+        yield Target("cowshed", conf, compat / "modules", compat / "bin", work, PACKAGE.parent, cluster.store)
     with cowshed.open(cluster.store) as left:
         assert left.check() == []
 
@@ -90,7 +90,9 @@ def clone_format(target: Target, tmp_path: Path) -> Callable[[int], Path]:
     """The target's ceph.conf with the format of clones set to 1 or 2."""
 
     def conf(number: int) -> Path:
-        file = tmp_path / f"clones{number}.conf"
+        # The file's name is the cluster's, and its keyrings' with it.
+        file = tmp_path / f"clones{number}" / "ceph.conf"
+        file.parent.mkdir(exist_ok=True)
         file.write_text(target.conf.read_text() + f"\n[client]\nrbd_default_clone_format = {number}\n")
         return file
 

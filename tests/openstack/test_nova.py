@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -14,6 +15,7 @@ from openstack.conftest import Start
 from openstack.harness.contents import pieces_of, sha256, write_image
 from openstack.harness.process import DriverError, Service
 from openstack.harness.target import Target
+from serve.daemons import run
 
 MiB = 1 << 20
 GiB = 1 << 30
@@ -242,6 +244,23 @@ def test_the_space_of_the_pool_and_libvirt_s_words_for_a_disk(cloud: Cloud) -> N
     assert f'name="vms/{guest}_disk"' in xml
     assert '<auth username="nova">' in xml
     assert '<host name="127.0.0.1" port="' in xml
+    cloud.nova.call("cleanup", guest)
+
+
+def test_a_guest_s_disk_is_an_nbd_export(cloud: Cloud, target: Target, tmp_path: Path) -> None:
+    """`cowshed compat disk` makes of Nova's own words what any of QEMU's programs opens."""
+    if target.store is None:
+        pytest.skip("QEMU opens a cluster's disk as it is")
+    guest = cloud.spawn()
+    (tmp_path / "disk.xml").write_text(cloud.nova.call("xml", guest))
+    source = ElementTree.fromstring(run(target.store, "compat", "disk", tmp_path / "disk.xml")).find("source")
+    assert source is not None
+    host = source.find("host")
+    assert host is not None
+    assert source.attrib == {"protocol": "nbd", "name": f"vms/{guest}_disk"}
+    url = f"nbd+unix:///{source.attrib['name']}?socket={host.attrib['socket']}"
+    subprocess.run(["qemu-img", "convert", "-O", "raw", url, tmp_path / "raw"], check=True)
+    assert sha256(pieces_of(tmp_path / "raw")) == cloud.sha256
     cloud.nova.call("cleanup", guest)
 
 

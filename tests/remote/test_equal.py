@@ -187,7 +187,7 @@ REFUSED: list[Call] = [
     lambda s: s.copy("a", "b"),
     lambda s: s.deep_copy("a@none", "c", progress=lambda *_: None),
     lambda s: s.sparsify("none"),
-    lambda s: s.update_features("a", ["journaling"], True),
+    lambda s: s.update_features("a", ["striping"], True),
     lambda s: s.create_snapshot("a@first"),
     lambda s: s.create_snapshot("a"),
     lambda s: s.remove_snapshot("a@second"),

@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 
 import cowshed
-from cowshed.errors import AlreadyExists, Busy, Closed, InvalidArgument, NotFound, ReadOnly
+from cowshed.errors import Busy, Closed, InvalidArgument, ReadOnly
 from cowshed.remote import RemoteStore
 from cowshed.store import Image
 from remote.daemon import ServedStore
@@ -223,38 +223,11 @@ def test_a_diff_is_merged_where_its_pieces_meet(store: RemoteStore) -> None:
     assert seen[-1].end == 10_000 * block
 
 
-def test_an_image_is_addressed_by_its_id_whatever_it_is_called(store: RemoteStore) -> None:
-    store.create_namespace("rbd", "n")
-    for home, namespace in (("rbd", ""), ("rbd/n", "n")):
-        store.create(f"{home}/a", MIB)
-        with store.open(f"{home}/a") as image:
-            known = store.by_id("rbd", image.image_id, namespace)
-        store.rename(f"{home}/a", f"{home}/b")
-        store.create(f"{home}/a", 2 * MIB)
-        store.create_snapshot(known.at("s"))
-        assert [snap.name for snap in store.snapshots(f"{home}/b")] == ["s"]
-        assert list(store.snapshots(f"{home}/a")) == []
-        assert store.stat(known).name == "b"
-        with store.open(known) as image, store.open(known.at("s")) as frozen:
-            assert (str(image.spec), str(frozen.spec)) == (f"{home}/b", f"{home}/b@s")
-            assert image.image_id == frozen.image_id
-        store.remove_snapshot(known.at("s"))
-        store.remove(f"{home}/b")
-        with pytest.raises(NotFound):
-            store.stat(known)
-        with pytest.raises(NotFound):
-            store.open(known)
-
-
-def test_no_name_is_taken_for_an_id(store: RemoteStore) -> None:
+def test_an_opening_knows_the_images_id(store: RemoteStore) -> None:
     store.create("a", MIB)
-    with store.open("a") as image:
-        known = store.by_id("rbd", image.image_id)
-    for name in ("\x1f", "\x1fxyz", "\x1f0123"):
-        with pytest.raises((InvalidArgument, NotFound)):
-            store.create(f"rbd/{name}", MIB)
-    with pytest.raises(AlreadyExists):
-        store.create(str(known), MIB)
-    with pytest.raises(AlreadyExists):
-        store.rename("a", str(known))
-    assert list(store.images("rbd")) == ["a"]
+    store.create_snapshot("a@s")
+    store.rename("a", "b")
+    store.create("a", MIB)
+    known = store.stat("b").id
+    with store.open("b") as image, store.open("b@s") as frozen, store.open("a") as other:
+        assert image.image_id == frozen.image_id == known != other.image_id

@@ -59,7 +59,7 @@ STORY: list[tuple[str, dict[str, Any]]] = [
     ("resize", {"spec": "a", "size": MIB}),
     ("resize", {"spec": "a", "size": MIB, "allow_shrink": True}),
     ("update_features", {"spec": "p/n/b", "features": ("exclusive-lock",), "enabled": True}),
-    ("update_features", {"spec": "p/n/b", "features": ["journaling"], "enabled": True}),
+    ("update_features", {"spec": "p/n/b", "features": ["striping"], "enabled": True}),
     ("create_snapshot", {"spec": "a@one"}),
     ("create_snapshot", {"spec": "a@two"}),
     ("rename_snapshot", {"spec": "a@two", "new": "a@2"}),

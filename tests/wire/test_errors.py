@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from cowshed.errors import Busy, CowshedError
+from cowshed.errors import Busy, CowshedError, Mismatch
 from cowshed.wire import errors
 
 
@@ -37,3 +37,10 @@ def test_no_other_name_is_called(name: object) -> None:
 @pytest.mark.parametrize("value", [None, [], "x", {}])
 def test_what_is_no_error_at_all(value: object) -> None:
     assert type(errors.decode(value)) is CowshedError
+
+
+def test_a_mismatch_tells_where() -> None:
+    for offset in (None, 0, 7):
+        back = errors.decode(json.loads(json.dumps(errors.encode(Mismatch("other data", offset=offset)))))
+        assert isinstance(back, Mismatch)
+        assert back.offset == offset

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import shlex
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from cowshed.attach import FORMS
 from cowshed.attach.server import LONGEST_SOCKET, Server
 from cowshed.errors import InvalidArgument
 from cowshed.store import ImageSpec, SnapSpec
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 _CREDENTIALS = "cowshed-tls"
 
@@ -84,19 +87,27 @@ def _words(options: dict[str, str], first: str = "") -> str:
     return shlex.quote(",".join([first, *pairs] if first else pairs))
 
 
-def _libvirt(export: str, server: Server, read_only: bool) -> str:
-    from xml.etree import ElementTree
-    from xml.etree.ElementTree import SubElement
+def shown_at(export: str, server: Server) -> Element:
+    """The source of libvirt's disk."""
+    from xml.etree.ElementTree import Element, SubElement
 
-    disk = ElementTree.Element("disk", type="network", device="disk")
-    SubElement(disk, "driver", name="qemu", type="raw", cache="none", discard="unmap", detect_zeroes="unmap")
-    source = SubElement(disk, "source", protocol="nbd", name=export)
+    source = Element("source", protocol="nbd", name=export)
     if server.tls:
         source.set("tls", "yes")
     if server.path:
         SubElement(source, "host", transport="unix", socket=server.path)
     else:
         SubElement(source, "host", name=server.host, port=str(server.port))
+    return source
+
+
+def _libvirt(export: str, server: Server, read_only: bool) -> str:
+    from xml.etree import ElementTree
+    from xml.etree.ElementTree import SubElement
+
+    disk = ElementTree.Element("disk", type="network", device="disk")
+    SubElement(disk, "driver", name="qemu", type="raw", cache="none", discard="unmap", detect_zeroes="unmap")
+    disk.append(shown_at(export, server))
     SubElement(disk, "target", dev="vda", bus="virtio")
     if read_only:
         SubElement(disk, "readonly")

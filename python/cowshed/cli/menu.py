@@ -130,6 +130,7 @@ FAMILIES: dict[str, dict[str, Entry]] = {
         "compat run": Entry("compat", "run", "Run a program with the look-alikes."),
         "compat conf": Entry("compat", "conf", "Print a ceph.conf for programs that know RBD."),
         "compat keyring": Entry("compat", "keyring", "Make the keyring that lets such a program in."),
+        "compat disk": Entry("compat", "disk", "Turn a guest's rbd disk into an NBD export."),
         "token create": Entry("token", "create", "Make a token for the daemon's API over TCP."),
         "token ls": Entry("token", "ls", "List the tokens."),
         "token rm": Entry("token", "rm", "End a token."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cowshed.errors import InvalidArgument
 from cowshed.store import Store
@@ -23,6 +23,8 @@ class Session:
     """By what name it was called."""
     opener: Callable[[], Store] | None = None
     """Opens the store, where no target says how."""
+    defaults: dict[str, str] = field(default_factory=dict)
+    """What a client's configuration says of new images, by RBD's keys."""
 
     @property
     def asked(self) -> str:

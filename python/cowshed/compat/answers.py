@@ -278,7 +278,7 @@ def _pool_remove(here: Monitor, asked: Fields) -> Made:
             " --yes-i-really-really-mean-it.",
         )
     try:
-        here.store.remove_pool(str(name))
+        here.store.remove_pool(str(name), with_images=True)
     except NotFound:
         return None, f"pool '{name}' does not exist"
     except CowshedError as error:

@@ -19,13 +19,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cowshed.compat.options import Option, option
-from cowshed.errors import FormatError, from_os_error
+from cowshed.errors import FormatError, InvalidArgument, from_os_error
 
 DEFAULT_FILES = ("/etc/ceph/$cluster.conf", "$home/.ceph/$cluster.conf", "$cluster.conf")
 """Where a configuration is looked for that is not named, in this order."""
 
 _SECTION = re.compile(r"\[([^\]]+)\]\s*(?:[#;].*)?")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_SAID_IN_TWO_WORDS = ("true", "false", "1", "0")
 _DEEPEST = 8
 """So many keys may stand for one another; more is a circle."""
 
@@ -100,22 +101,33 @@ class Conf:
     def parse_arguments(self, arguments: Iterable[str]) -> list[str]:
         """Take `--KEY VALUE` and `--KEY=VALUE` of known keys from a command line; returns what is left.
 
-        Raises InvalidArgument for a value that its key does not take.
+        A key that is on or off needs no value: `--KEY` is on, `--no-KEY` off, and the next word is its value
+        only if it is one of `true`, `false`, `1` and `0`. Raises InvalidArgument for a value that its key
+        does not take, or that is missing.
         """
         left: list[str] = []
-        rest = iter(arguments)
-        for word in rest:
+        rest = list(arguments)
+        while rest:
+            word = rest.pop(0)
             if word == "--":
                 return [*left, word, *rest]
             key, equals, value = word.removeprefix("--").partition("=")
-            known = option(normal(key)) if word.startswith("--") else None
+            key = normal(key)
+            known = option(key) if word.startswith("--") else None
+            off = option(key.removeprefix("no_")) if word.startswith("--no") and not equals else None
+            if known is None and off is not None and off.kind == "bool":
+                self._argued[key.removeprefix("no_")] = "false"
+                continue
             if known is None:
                 left.append(word)
                 continue
-            if not equals:
-                follows = None if known.kind == "bool" else next(rest, None)
-                value = "true" if known.kind == "bool" else follows or ""
-            self._argued[normal(key)] = known.taken(normal(key), value)
+            if not equals and known.kind == "bool":
+                value = rest.pop(0) if rest[:1] and rest[0] in _SAID_IN_TWO_WORDS else "true"
+            elif not equals:
+                if not rest:
+                    raise InvalidArgument(f"{word} needs a value")
+                value = rest.pop(0)
+            self._argued[key] = known.taken(key, value)
         return left
 
     def parse_environment(self, variable: str = "CEPH_ARGS") -> None:
@@ -175,6 +187,12 @@ class Conf:
                 return os.path.expanduser("~")  # noqa: PTH111
             case _:
                 return None
+
+
+def cluster_of_file(path: str | os.PathLike[str]) -> str:
+    """The cluster that a file is for, by its name: `blue` for blue.conf, `ceph` for other kinds."""
+    name = Path(path).name
+    return name.removesuffix(".conf") if name.endswith(".conf") else "ceph"
 
 
 def normal(key: str) -> str:

@@ -57,7 +57,13 @@ class View:
         return StoredPool.decode(key, value)
 
     def image(self, spec: ImageSpec) -> tuple[str, StoredImage]:
-        """Id and record. Raises NotFound for the pool or the image."""
+        """Id and record; one in the trash only by its id. Raises NotFound for the pool or the image."""
+        if spec.by_id:
+            found = self.image_by_id(spec.image)
+            if found is None or (found.pool, found.namespace) != (spec.pool, spec.namespace):
+                self.place(spec.pool, spec.namespace)
+                raise NotFound(f"no image with the id {spec.image!r} in {spec.pool!r}")
+            return spec.image, found
         value = self.get(keys.name(spec.pool, spec.namespace, spec.image))
         if value is None:
             self.place(spec.pool, spec.namespace)
@@ -67,6 +73,13 @@ class View:
         if record is None:
             raise StoreDamaged(f"the name {str(spec)!r} belongs to image {image_id}, which has no record")
         return image_id, record
+
+    def named_image(self, spec: ImageSpec) -> tuple[str, StoredImage]:
+        """As `image`, for what is done to its name: one in the trash is not found."""
+        image_id, image = self.image(spec)
+        if image.trashed:
+            raise NotFound(f"image {image.name!r} ({image_id}) is in the trash", hint="restore it")
+        return image_id, image
 
     def image_by_id(self, image_id: str) -> StoredImage | None:
         key = keys.image(image_id)

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from cowshed.errors import InvalidArgument
 from cowshed.local import keys
 from cowshed.local.catalog import Catalog, Change
+from cowshed.local.ending import detach
 from cowshed.local.images import check_free, check_order, enlist, parent_of
-from cowshed.local.links import detach
 from cowshed.local.settings import pool_default
 from cowshed.local.stored import Link
 from cowshed.store.features import check_new
 from cowshed.store.records import ChildInfo
 from cowshed.store.spec import ImageSpec, SnapSpec
+from cowshed.store.striping import check_striping, inherited
 
 
 def clone(
@@ -22,6 +23,7 @@ def clone(
     child: ImageSpec,
     order: int | None,
     features: Sequence[str] | None,
+    striping: Sequence[int] | None,
     clone_format: int | None,
 ) -> None:
     if order is not None:
@@ -45,7 +47,16 @@ def clone(
         size = change.kernel.version(snapshot_id).size
         head = change.transaction.derive(snapshot_id)
         link = Link(image_id, snapshot_id, size, form)
-        enlist(change, child, head, order or image.order, link, features=wanted or image.features)
+        chosen = order or image.order
+        enlist(
+            change,
+            child,
+            head,
+            chosen,
+            link,
+            features=image.features if wanted is None else wanted,
+            striping=check_striping(chosen, striping) if striping else inherited(chosen, image.striping),
+        )
 
     catalog.change(decide)
 

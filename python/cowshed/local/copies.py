@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cowshed.local import keys
 from cowshed.local.catalog import Catalog, Change
 from cowshed.local.clock import now
@@ -10,6 +12,7 @@ from cowshed.local.settings import metadata_of
 from cowshed.local.stored import Link, StoredImage, StoredSnapshot
 from cowshed.store.progress import Progress
 from cowshed.store.spec import ImageSpec, SnapSpec
+from cowshed.store.striping import Striping, check_striping, inherited
 
 _PIECE = 64 << 20
 """Bytes of a disk looked at in one call."""
@@ -20,6 +23,7 @@ def copy(
     source: ImageSpec | SnapSpec,
     target: ImageSpec,
     order: int | None,
+    striping: Sequence[int] | None,
     progress: Progress | None,
 ) -> None:
     if order is not None:
@@ -29,7 +33,8 @@ def copy(
         image_id, image, frozen = _source(change, source)
         check_free(change, target)
         head = _copy_head(change, image, frozen)
-        copied = enlist(change, target, head, order or image.order, None, features=image.features)
+        chosen, spread = _layout(image, order, striping)
+        copied = enlist(change, target, head, chosen, None, features=image.features, striping=spread)
         _copy_metadata(catalog, change, image_id, copied)
 
     catalog.change(decide)
@@ -42,6 +47,7 @@ def deep_copy(
     source: ImageSpec | SnapSpec,
     target: ImageSpec,
     order: int | None,
+    striping: Sequence[int] | None,
     flatten: bool,
     progress: Progress | None,
 ) -> None:
@@ -65,8 +71,16 @@ def deep_copy(
             change.transaction.drop(head)
         head = _copy_head(change, image, last)
         link = None if flatten else _parent(change, image, snapshots, last)
+        chosen, spread = _layout(image, order, striping)
         copied = enlist(
-            change, target, head, order or image.order, link, features=image.features, snapshots=len(copies)
+            change,
+            target,
+            head,
+            chosen,
+            link,
+            features=image.features,
+            striping=spread,
+            snapshots=len(copies),
         )
         for version, snapshot in copies:
             made = StoredSnapshot(snapshot.name, now(), overlap=snapshot.overlap if link else 0)
@@ -86,6 +100,16 @@ def _source(change: Change, source: ImageSpec | SnapSpec) -> tuple[str, StoredIm
         image_id, image, version, _ = change.snapshot(source)
         return image_id, image, version
     return *change.image(source), None
+
+
+def _layout(
+    image: StoredImage, order: int | None, striping: Sequence[int] | None
+) -> tuple[int, Striping | None]:
+    """The order and striping of a copy: its source's where nothing else is asked for."""
+    chosen = order or image.order
+    if striping is None:
+        return chosen, inherited(chosen, image.striping)
+    return chosen, check_striping(chosen, striping)
 
 
 def _copy_head(change: Change, image: StoredImage, frozen: int | None) -> int:

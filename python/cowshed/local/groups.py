@@ -89,7 +89,7 @@ class LocalGroups(Part, Groups):
 
         def decide(change: Change) -> None:
             group_id, group = _group(change, spec)
-            image_id, image = change.image(image_spec)
+            image_id, image = change.named_image(image_spec)
             if image.group:
                 which = "this" if image.group == group_id else "another"
                 raise AlreadyExists(f"image {str(image_spec)!r} is in {which} group already")

@@ -236,11 +236,18 @@ class LocalImage(Image):
         ]
 
     def diff(
-        self, from_snapshot: str | None = None, *, offset: int = 0, length: int | None = None
+        self,
+        from_snapshot: str | None = None,
+        *,
+        offset: int = 0,
+        length: int | None = None,
+        own: bool = False,
     ) -> Iterator[Extent]:
         with kernel_errors:
             size = self._open_disk().size
-            old = None if from_snapshot is None else self.start_version(from_snapshot)
+            old = self._parent_version() if own else None
+            if from_snapshot is not None:
+                old = self.start_version(from_snapshot)
         end = size if length is None else offset + length
         if not 0 <= offset <= end <= size:
             raise InvalidArgument(
@@ -256,6 +263,12 @@ class LocalImage(Image):
         if isinstance(self._spec, SnapSpec) and version > self._version:
             raise InvalidArgument(f"snapshot {from_snapshot!r} is newer than {str(self._spec)!r}")
         return version
+
+    def _parent_version(self) -> int | None:
+        """That of the snapshot that this was cloned from; None where there is none (any more)."""
+        image = self._catalog.image_by_id(self._image_id)
+        link = image.parent if image else None
+        return link.snapshot if link and images.parent_of(self._catalog, link, 0) else None
 
     def _extents(self, old: int | None, offset: int, end: int) -> Iterator[Extent]:
         """The kernel's pages of extents, merged where they meet."""

@@ -8,24 +8,31 @@ from dataclasses import replace
 from typing import TypedDict
 
 from cowshed._kernel import MAX_DISK_SIZE
-from cowshed.errors import AlreadyExists, Busy, InGroup, InvalidArgument, NotEmpty, NotFound
+from cowshed.errors import AlreadyExists, Busy, InGroup, InvalidArgument, NotFound
 from cowshed.local import keys
 from cowshed.local.catalog import Catalog, Change, View
 from cowshed.local.clients import Openings
 from cowshed.local.clock import now
-from cowshed.local.links import attach, detach
+from cowshed.local.ending import FOR_CLONES, check_no_snapshots, forget, held_by_clones, put_in_trash
+from cowshed.local.links import attach
 from cowshed.local.settings import pool_default
-from cowshed.local.stored import Link, StoredGroup, StoredImage, StoredTimes
-from cowshed.store.features import check_new, parse_features
+from cowshed.local.stored import Link, StoredGroup, StoredImage, StoredTimes, StoredTrash
+from cowshed.store.features import check_new, ordered, parse_features
 from cowshed.store.records import ImageStat, ParentInfo
 from cowshed.store.spec import GroupSpec, ImageSpec, SnapSpec
+from cowshed.store.striping import Striping, check_striping
 
 ORDERS = range(12, 26)
 """RBD's object sizes: 4 KiB to 32 MiB."""
 
 
 def create(
-    catalog: Catalog, spec: ImageSpec, size: int, order: int | None, features: Sequence[str] | None
+    catalog: Catalog,
+    spec: ImageSpec,
+    size: int,
+    order: int | None,
+    features: Sequence[str] | None,
+    striping: Sequence[int] | None,
 ) -> None:
     check_size(size)
     if order is not None:
@@ -34,14 +41,15 @@ def create(
 
     def decide(change: Change) -> None:
         check_free(change, spec)
-        chosen = default_features(change, spec.pool) if wanted is None else wanted
+        chosen = default_order(change, spec.pool) if order is None else order
         enlist(
             change,
             spec,
             change.transaction.create(size),
-            default_order(change, spec.pool) if order is None else order,
+            chosen,
             None,
-            features=chosen,
+            features=default_features(change, spec.pool) if wanted is None else wanted,
+            striping=check_striping(chosen, striping),
         )
 
     catalog.change(decide)
@@ -77,6 +85,8 @@ def default_features(view: View, pool: str) -> tuple[str, ...]:
 def check_free(change: Change, spec: ImageSpec) -> None:
     """Raises NotFound for the pool or the namespace, AlreadyExists for the image."""
     change.place(spec.pool, spec.namespace)
+    if spec.by_id:
+        raise InvalidArgument(f"{str(spec)!r} is an id: a new image needs a name")
     if change.get(keys.name(spec.pool, spec.namespace, spec.image)) is not None:
         raise AlreadyExists(f"image {str(spec)!r} exists already")
 
@@ -89,6 +99,7 @@ def enlist(
     parent: Link | None,
     *,
     features: tuple[str, ...],
+    striping: Striping | None,
     snapshots: int = 0,
 ) -> str:
     """Put the records of a new image, whose name is known to be free; its id."""
@@ -105,6 +116,7 @@ def enlist(
         snapshots=snapshots,
         parent=parent,
         features=features,
+        striping=striping,
     )
     change.put(keys.name(spec.pool, spec.namespace, spec.image), image_id.encode())
     change.put(keys.image(image_id), image.encode())
@@ -172,6 +184,7 @@ class _Marks(TypedDict):
     features: tuple[str, ...]
     op_features: tuple[str, ...]
     group: str | None
+    striping: Striping | None
 
 
 def _marks(catalog: Catalog, image_id: str, image: StoredImage) -> _Marks:
@@ -191,8 +204,20 @@ def _marks(catalog: Catalog, image_id: str, image: StoredImage) -> _Marks:
             group = str(GroupSpec(record.pool, record.namespace, record.name))
     if image.clones and any(kept.namespace == "trash" for _, kept in catalog.snapshots(image_id)):
         notes.append("snap-trash")
-    features = (*image.features, "operations") if notes else image.features
-    return {"features": features, "op_features": tuple(notes), "group": group}
+    # What says how an image is, and not what it was made to have: told from that, and not kept.
+    features = ordered(
+        [
+            *(feature for feature in image.features if feature != "striping"),
+            *(["striping"] if image.striping else []),
+            *(["operations"] if notes else []),
+        ]
+    )
+    return {
+        "features": features,
+        "op_features": tuple(notes),
+        "group": group,
+        "striping": image.striping,
+    }
 
 
 def parent_of(view: View, link: Link | None, overlap: int) -> ParentInfo | None:
@@ -216,9 +241,9 @@ def rename(catalog: Catalog, spec: ImageSpec, new: ImageSpec) -> None:
         )
 
     def decide(change: Change) -> None:
-        image_id, image = change.image(spec)
+        image_id, image = change.named_image(spec)
         check_free(change, new)
-        change.delete(keys.name(spec.pool, spec.namespace, spec.image))
+        change.delete(keys.name(image.pool, image.namespace, image.name))
         change.put(keys.name(new.pool, new.namespace, new.image), image_id.encode())
         change.put(keys.image(image_id), image.changed(name=new.image).encode())
 
@@ -248,19 +273,25 @@ def resized(image: StoredImage, size: int) -> StoredImage:
     return image.changed(parent=replace(link, overlap=min(link.overlap, size)) if link else None)
 
 
-def remove(catalog: Catalog, spec: ImageSpec, openings: Openings | None) -> None:
+def remove(
+    catalog: Catalog, spec: ImageSpec, openings: Openings | None, parent_to_trash: bool = False
+) -> None:
     """With `openings`, which must be empty of it, only if it is not used."""
 
     def decide(change: Change) -> None:
-        image_id, image = change.image(spec)
+        image_id, image = change.named_image(spec)
+        kept = parent_to_trash and held_by_clones(catalog, image_id, image)
         if openings is not None:
-            check_unused(change, image_id, image, str(spec), openings)
+            check_unused(change, image_id, image.changed(snapshots=0) if kept else image, str(spec), openings)
         if image.group:
             raise InGroup(
                 f"image {str(spec)!r} belongs to a group", hint="take it out: `cowshed group image rm`"
             )
-        change.delete(keys.name(spec.pool, spec.namespace, spec.image))
-        forget(change, image_id, image, repr(str(spec)))
+        change.delete(keys.name(image.pool, image.namespace, image.name))
+        if kept:
+            put_in_trash(change, image_id, image, StoredTrash(now(), now(), FOR_CLONES))
+        else:
+            forget(change, image_id, image, repr(str(spec)))
 
     catalog.change(decide)
 
@@ -275,32 +306,6 @@ def check_unused(change: Change, image_id: str, image: StoredImage, called: str,
         raise Busy(f"image {called!r} is open for writing", hint="`cowshed status` tells by whom")
     if change.get(keys.moving(image_id)) is not None:
         raise Busy(f"image {called!r} is being moved", hint="`cowshed migration commit` or `abort` first")
-
-
-def check_no_snapshots(image: StoredImage, called: str) -> None:
-    """Raises NotEmpty for an image that has any, those that clones keep included."""
-    if image.snapshots:
-        plural = "s" if image.snapshots > 1 else ""
-        raise NotEmpty(
-            f"image {called} has {image.snapshots} snapshot{plural}",
-            hint=f"`cowshed snap purge {image.spec}` removes them" if not image.trashed else None,
-        )
-
-
-def forget(change: Change, image_id: str, image: StoredImage, called: str) -> None:
-    """Drop an image with all its keys but the one that it is found by.
-
-    Raises NotEmpty for one with snapshots.
-    """
-    check_no_snapshots(image, called)
-    change.delete(keys.image(image_id))
-    for key in (keys.times(image_id), keys.lock(image_id), keys.moving(image_id)):
-        change.delete(key)
-    for key, _ in change.scan(keys.metadata_of(image_id)):
-        change.delete(key)
-    if image.parent:
-        detach(change, image.parent, image_id)
-    change.transaction.drop(image.head)
 
 
 def touch(catalog: Catalog, image_id: str) -> None:

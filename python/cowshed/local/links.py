@@ -18,27 +18,7 @@ def attach(change: Change, link: Link, child: str) -> None:
     """Note that an image, whose record gets this link, is a clone."""
     change.put(keys.child(link.image, link.snapshot, child), str(link.format or "").encode())
     if link.format:
-        _count(change, link, +1)
-
-
-def detach(change: Change, link: Link, child: str) -> None:
-    """Forget that an image is a clone. A snapshot that was only kept for it goes."""
-    change.delete(keys.child(link.image, link.snapshot, child))
-    if not link.format:
-        return
-    _count(change, link, -1)
-    parent = change.image_by_id(link.image)
-    snapshot = change.snapshot_by_id(link.image, link.snapshot)
-    if parent is None or snapshot is None or snapshot.namespace != "trash":
-        return
-    if not any(
-        other != child for other, format_ in holders(change, link.image, link.snapshot) if format_ == 2
-    ):
-        change.delete(keys.snapshot(link.image, link.snapshot))
-        change.transaction.drop(link.snapshot)
-        clones = parent.clones - (link.format == 2)
-        changed = parent.changed(snapshots=parent.snapshots - 1, clones=clones)
-        change.put(keys.image(link.image), changed.encode())
+        count(change, link, +1)
 
 
 def holders(view: View, image_id: str, snapshot_id: int) -> Iterator[tuple[str, int]]:
@@ -48,7 +28,7 @@ def holders(view: View, image_id: str, snapshot_id: int) -> Iterator[tuple[str, 
             yield keys.last(key), int(value)
 
 
-def _count(change: Change, link: Link, more: int) -> None:
+def count(change: Change, link: Link, more: int) -> None:
     """Count clones of format 2, and let whoever decided by the parent's clones decide anew."""
     parent = change.image_by_id(link.image)
     if parent is not None:

@@ -14,6 +14,7 @@ from cowshed.store.migration import Migration
 from cowshed.store.progress import Progress
 from cowshed.store.records import MigrationInfo
 from cowshed.store.spec import ImageSpec, as_image
+from cowshed.store.striping import inherited
 
 
 class LocalMigration(Part, Migration):
@@ -28,12 +29,12 @@ class LocalMigration(Part, Migration):
             check_order(order)
 
         def decide(change: Change) -> None:
-            image_id, image = change.image(source)
+            image_id, image = change.named_image(source)
             check_alone(change, image_id, image, str(source))
             check_free(change, target)
-            move = StoredMove((source.pool, source.namespace, source.image))
+            move = StoredMove((image.pool, image.namespace, image.name))
             change.put(keys.moving(image_id), move.encode())
-            _move(change, image_id, image if order is None else image.changed(order=order), target)
+            _move(change, image_id, _reordered(image, order), target)
 
         self._catalog.change(decide)
 
@@ -90,6 +91,13 @@ class LocalMigration(Part, Migration):
             return None
         state = "executed" if move.executed else "prepared"
         return MigrationInfo(str(ImageSpec(*move.source)), str(spec), image_id, state)
+
+
+def _reordered(image: StoredImage, order: int | None) -> StoredImage:
+    """With another object order, and the striping if that goes with it."""
+    if order is None:
+        return image
+    return image.changed(order=order, striping=inherited(order, image.striping))
 
 
 def _moving(view: View, spec: ImageSpec) -> tuple[str, StoredImage, StoredMove]:

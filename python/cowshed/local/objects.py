@@ -269,10 +269,11 @@ def _assert_version(draft: Draft, step: ObjectStep, name: str) -> None:
 
 
 def _compare(draft: Draft, step: ObjectStep, name: str) -> None:
-    _there(draft, name)
     data = step.data or b""
-    if draft.read(step.offset, len(data)).ljust(len(data), b"\0") != data:
-        raise Mismatch(f"object {name} has other data at {step.offset}")
+    found = (draft.read(step.offset, len(data)) if draft.record else b"").ljust(len(data), b"\0")
+    if found != data:
+        at = next(at for at, byte in enumerate(data) if found[at] != byte)
+        raise Mismatch(f"object {name} has other data at {step.offset + at}", offset=at)
 
 
 def _compare_attribute(draft: Draft, step: ObjectStep, name: str) -> None:

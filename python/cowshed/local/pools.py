@@ -98,10 +98,15 @@ def remove_namespace(catalog: Catalog, pool: str, name: str) -> None:
         catalog.change_within(decide)
 
 
-def pool_stats(catalog: Catalog, name: str) -> PoolStats:
-    catalog.pool(name)
-    named = _counted(catalog, (value.decode() for _, value in catalog.scan(keys.names_of_pool(name))))
-    trashed = _counted(catalog, (keys.last(key) for key, _ in catalog.scan(keys.trash_of_pool(name))))
+def pool_stats(catalog: Catalog, name: str, namespace: str | None) -> PoolStats:
+    if namespace is None:
+        catalog.pool(name)
+        names, trash = keys.names_of_pool(name), keys.trash_of_pool(name)
+    else:
+        catalog.place(name, namespace)
+        names, trash = keys.names(name, namespace), keys.trash(name, namespace)
+    named = _counted(catalog, (value.decode() for _, value in catalog.scan(names)))
+    trashed = _counted(catalog, (keys.last(key) for key, _ in catalog.scan(trash)))
     return PoolStats(name, *named[:3], *trashed[:3], referenced=named[3] + trashed[3])
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from cowshed._kernel import Kernel
 from cowshed.errors import NotFound, UnsupportedFormat
-from cowshed.local import check, clones, copies, images, keys, pools, snapshots, space
+from cowshed.local import check, clones, copies, images, keys, pool_emptying, pools, snapshots, space
 from cowshed.local import features as image_features
 from cowshed.local.boundary import kernel_errors
 from cowshed.local.catalog import Catalog, Change
@@ -32,7 +32,7 @@ from cowshed.store.records import (
     StoreUsage,
     Usage,
 )
-from cowshed.store.spec import DEFAULT_POOL, ImageSpec, SnapSpec, as_image, as_snapshot, as_spec
+from cowshed.store.spec import DEFAULT_POOL, GroupSpec, ImageSpec, SnapSpec, as_image, as_snapshot, as_spec
 
 
 class LocalStore(LocalTrash, LocalGroups, LocalSettings, LocalLocks, LocalMigration, LocalObjects, Store):
@@ -97,13 +97,18 @@ class LocalStore(LocalTrash, LocalGroups, LocalSettings, LocalLocks, LocalMigrat
         with kernel_errors:
             return pools.create_pool(self._catalog, name)
 
-    def remove_pool(self, name: str) -> None:
+    def remove_pool(self, name: str, *, with_images: bool = False) -> None:
         with kernel_errors:
+            if with_images:
+                for namespace in ("", *pools.namespaces(self._catalog, name)):
+                    for group in self.groups(name, namespace):
+                        self.remove_group(GroupSpec(name, namespace, group))
+                pool_emptying.remove_images(self._catalog, name)
             pools.remove_pool(self._catalog, name)
 
-    def pool_stats(self, name: str) -> PoolStats:
+    def pool_stats(self, name: str, namespace: str | None = None) -> PoolStats:
         with kernel_errors:
-            return pools.pool_stats(self._catalog, name)
+            return pools.pool_stats(self._catalog, name, namespace)
 
     def namespaces(self, pool: str) -> list[str]:
         with kernel_errors:
@@ -126,9 +131,10 @@ class LocalStore(LocalTrash, LocalGroups, LocalSettings, LocalLocks, LocalMigrat
         *,
         order: int | None = None,
         features: Sequence[str] | None = None,
+        striping: tuple[int, int] | None = None,
     ) -> None:
         with kernel_errors:
-            images.create(self._catalog, as_image(spec), size, order, features)
+            images.create(self._catalog, as_image(spec), size, order, features, striping)
 
     def images(self, pool: str, namespace: str = "") -> Iterator[str]:
         catalog = self._catalog
@@ -174,10 +180,16 @@ class LocalStore(LocalTrash, LocalGroups, LocalSettings, LocalLocks, LocalMigrat
             images.resize(self._catalog, as_image(spec), size, allow_shrink)
 
     def remove(
-        self, spec: ImageSpec | str, *, unless_used: bool = False, progress: Progress | None = None
+        self,
+        spec: ImageSpec | str,
+        *,
+        unless_used: bool = False,
+        parent_to_trash: bool = False,
+        progress: Progress | None = None,
     ) -> None:
         with kernel_errors:
-            images.remove(self._catalog, as_image(spec), self._openings if unless_used else None)
+            openings = self._openings if unless_used else None
+            images.remove(self._catalog, as_image(spec), openings, parent_to_trash)
             self._reclaim_if_shown(progress)
 
     def copy(
@@ -186,10 +198,11 @@ class LocalStore(LocalTrash, LocalGroups, LocalSettings, LocalLocks, LocalMigrat
         copy: ImageSpec | str,
         *,
         order: int | None = None,
+        striping: tuple[int, int] | None = None,
         progress: Progress | None = None,
     ) -> None:
         with kernel_errors:
-            copies.copy(self._catalog, as_spec(source), as_image(copy), order, progress)
+            copies.copy(self._catalog, as_spec(source), as_image(copy), order, striping, progress)
 
     def deep_copy(
         self,
@@ -197,11 +210,14 @@ class LocalStore(LocalTrash, LocalGroups, LocalSettings, LocalLocks, LocalMigrat
         copy: ImageSpec | str,
         *,
         order: int | None = None,
+        striping: tuple[int, int] | None = None,
         flatten: bool = False,
         progress: Progress | None = None,
     ) -> None:
         with kernel_errors:
-            copies.deep_copy(self._catalog, as_spec(source), as_image(copy), order, flatten, progress)
+            copies.deep_copy(
+                self._catalog, as_spec(source), as_image(copy), order, striping, flatten, progress
+            )
 
     def sparsify(self, spec: ImageSpec | str, *, progress: Progress | None = None) -> int:
         with kernel_errors:
@@ -269,10 +285,19 @@ class LocalStore(LocalTrash, LocalGroups, LocalSettings, LocalLocks, LocalMigrat
         *,
         order: int | None = None,
         features: Sequence[str] | None = None,
+        striping: tuple[int, int] | None = None,
         clone_format: int | None = None,
     ) -> None:
         with kernel_errors:
-            clones.clone(self._catalog, as_snapshot(parent), as_image(child), order, features, clone_format)
+            clones.clone(
+                self._catalog,
+                as_snapshot(parent),
+                as_image(child),
+                order,
+                features,
+                striping,
+                clone_format,
+            )
 
     def descendants(self, spec: ImageSpec | SnapSpec | str) -> list[ChildInfo]:
         with kernel_errors:

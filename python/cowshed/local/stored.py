@@ -10,13 +10,13 @@ from cowshed.errors import StoreDamaged
 from cowshed.store.records import FEATURES
 from cowshed.store.spec import ImageSpec
 
-SCHEME_VERSION = 3
+SCHEME_VERSION = 4
 """Of keys and values together; a store with a higher one is not touched.
 
-Version 1 lacked what came with namespaces, trash, groups and the rest, version 2 lacked objects. What they
-have means the same, so that a store of either only needs to be marked.
+Version 1 lacked what came with namespaces, trash, groups and the rest, version 2 lacked objects, version 3
+the striping of images. What they have means the same, so that a store of any only needs to be marked.
 """
-EARLIER_SCHEMES = (b"1", b"2")
+EARLIER_SCHEMES = (b"1", b"2", b"3")
 
 
 class _Stored:
@@ -90,6 +90,8 @@ class StoredImage(_Stored):
     """It is in the trash: its names are those that it had."""
     clones: int = 0
     """How many clones of format 2 hold snapshots of it."""
+    striping: tuple[int, int] | None = None
+    """RBD's stripe unit, in bytes, and stripe count; None: its default."""
 
     def encode(self) -> bytes:
         fields: dict[str, Any] = {"pool": self.pool}
@@ -114,15 +116,18 @@ class StoredImage(_Stored):
             fields["trashed"] = True
         if self.clones:
             fields["clones"] = self.clones
+        if self.striping:
+            fields["striping"] = list(self.striping)
         return _compact(fields)
 
     @classmethod
     def _from(cls, fields: dict[str, Any]) -> Self:
-        parent = fields.pop("parent", None)
+        parent, striping = fields.pop("parent", None), fields.pop("striping", None)
         return cls(
             namespace=fields.pop("namespace", ""),
             parent=Link(*parent) if parent else None,
             features=tuple(fields.pop("features", FEATURES)),
+            striping=tuple(striping) if striping else None,
             **fields,
         )
 

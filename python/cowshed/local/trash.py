@@ -9,7 +9,8 @@ from cowshed.local import keys, space
 from cowshed.local.boundary import kernel_errors
 from cowshed.local.catalog import Catalog, Change
 from cowshed.local.clock import now
-from cowshed.local.images import check_free, forget
+from cowshed.local.ending import forget, put_in_trash
+from cowshed.local.images import check_free
 from cowshed.local.part import Part
 from cowshed.local.stored import StoredImage, StoredTrash
 from cowshed.store.progress import Progress
@@ -26,12 +27,10 @@ class LocalTrash(Part, Trash):
         spec = as_image(spec)
 
         def decide(change: Change) -> str:
-            image_id, image = change.image(spec)
+            image_id, image = change.named_image(spec)
             check_alone(change, image_id, image, str(spec))
-            change.delete(keys.name(spec.pool, spec.namespace, spec.image))
-            moved = StoredTrash(now(), now() + delay)
-            change.put(keys.trashed(spec.pool, spec.namespace, image_id), moved.encode())
-            change.put(keys.image(image_id), image.changed(trashed=True).encode())
+            change.delete(keys.name(image.pool, image.namespace, image.name))
+            put_in_trash(change, image_id, image, StoredTrash(now(), now() + delay))
             return image_id
 
         return self._catalog.change(decide)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cowshed.compat.conf import Conf
+from cowshed.compat.conf import Conf, cluster_of_file
 from cowshed.errors import InvalidArgument
 
 _WHO = {"--cluster", "--id", "--user", "-n", "--name"}
@@ -43,8 +43,8 @@ def client_conf(arguments: Sequence[str]) -> tuple[Conf, list[str]]:
                 raise InvalidArgument(f"{name} needs a value")
             value = words.pop(0)
         given[_KEYS.get(name, name)] = value
-    conf = _of_whom(given)
     path = given.get("--conf", given.get("-c"))
+    conf = _of_whom(given, cluster_of_file(path) if path else "ceph")
     if path is not None:
         conf.read_file(path)
     else:
@@ -67,10 +67,11 @@ def _split(word: str) -> tuple[str, str | None]:
     return word, None
 
 
-def _of_whom(given: dict[str, str]) -> Conf:
+def _of_whom(given: dict[str, str], cluster: str) -> Conf:
+    """Who asks which cluster: what the line says, else the client `admin` and this `cluster`."""
     name = given.get("--name", given.get("-n"))
     kind, dot, user = (name or "client.admin").partition(".")
     if not dot or not user:
         raise InvalidArgument(f"{name!r} is no name", hint="write TYPE.ID: client.admin")
     user = given.get("--id", given.get("--user", user))
-    return Conf(cluster=given.get("--cluster", "ceph"), kind=kind, id=user)
+    return Conf(cluster=given.get("--cluster", cluster), kind=kind, id=user)

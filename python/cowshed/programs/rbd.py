@@ -12,8 +12,13 @@ from cowshed.errors import CowshedError, InvalidArgument
 from cowshed.programs.options import client_conf
 from cowshed.store import Store
 
-_MAKERS = {"create", "import", "clone"}
-"""The verbs that the configuration has defaults for."""
+_OF_NEW_IMAGES = (
+    "rbd_default_order",
+    "rbd_default_features",
+    "rbd_default_stripe_unit",
+    "rbd_default_stripe_count",
+)
+"""The keys of a configuration that say what new images are like."""
 _WITHOUT_MEANING = {"--new-format": 0, "--whole-object": 0, "--sparse-size": 1, "--image-shared": 0}
 """Options of rbd that change nothing here, and how many words follow them: there is one format of images, and
 differences and zeros are exact to the block in any case."""
@@ -25,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     session = Session(program="rbd")
     try:
         conf, words = client_conf(words)
-        words = translated(words, conf)
+        words = translated(words)
+        session.defaults = _defaults(conf)
         if "--store" not in {word.partition("=")[0] for word in words}:
             _name_store(session, conf)
     except CowshedError as error:
@@ -35,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run(words, session)
 
 
-def translated(words: Sequence[str], conf: Conf) -> list[str]:
+def translated(words: Sequence[str]) -> list[str]:
     """The words as cowshed's command takes them. Raises InvalidArgument for images of format 1."""
     kept: list[str] = []
     rest = list(words)
@@ -56,16 +62,15 @@ def translated(words: Sequence[str], conf: Conf) -> list[str]:
             break
         else:
             kept.append(word)
-    return kept + _defaults(kept, conf)
+    return kept
 
 
-def _defaults(words: Sequence[str], conf: Conf) -> list[str]:
-    """What the client's configuration says of new images, where the line does not."""
-    if not words or words[0] not in _MAKERS or "--" in words:
-        return []
-    order = conf.given("rbd_default_order")
-    said = {word.partition("=")[0] for word in words} & {"--order", "--object-size"}
-    return ["--order", order] if order and not said else []
+def _defaults(conf: Conf) -> dict[str, str]:
+    """What the client's configuration says of new images; of clones, what RBD does where it says nothing."""
+    said = {key: conf.given(key) for key in _OF_NEW_IMAGES}
+    found = {key: value for key, value in said.items() if value is not None}
+    found["rbd_default_clone_format"] = "2" if conf.get("rbd_default_clone_format") == "2" else "1"
+    return found
 
 
 def _name_store(session: Session, conf: Conf) -> None:

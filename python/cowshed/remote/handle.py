@@ -112,9 +112,11 @@ class Handle:
         """Take it from the one with that cookie."""
         self._ask(NoneType, "POST", "/lock/break", body={"cookie": cookie})
 
-    def diff(self, from_snapshot: str | None, offset: int, length: int | None) -> DiffPage:
+    def diff(self, from_snapshot: str | None, offset: int, length: int | None, own: bool) -> DiffPage:
         """The first piece of a diff, as `Image.diff`."""
         query = {"from_snapshot": from_snapshot, "offset": offset, "length": length}
+        if own:
+            query["own"] = "true"
         return self._ask(DiffPage, "GET", "/diff", query=query)
 
     def close(self, *, written: bool = False) -> None:

@@ -204,14 +204,21 @@ class RemoteImage(Image):
         return self._handle
 
     def diff(
-        self, from_snapshot: str | None = None, *, offset: int = 0, length: int | None = None
+        self,
+        from_snapshot: str | None = None,
+        *,
+        offset: int = 0,
+        length: int | None = None,
+        own: bool = False,
     ) -> Iterator[Extent]:
         self._open_data()
         # The first piece is asked for now: it tells what is wrong with the question.
-        page = self._handle.diff(from_snapshot, offset, length)
-        return self._merged(page, from_snapshot, None if length is None else offset + length)
+        page = self._handle.diff(from_snapshot, offset, length, own)
+        return self._merged(page, from_snapshot, None if length is None else offset + length, own)
 
-    def _merged(self, page: DiffPage, from_snapshot: str | None, end: int | None) -> Iterator[Extent]:
+    def _merged(
+        self, page: DiffPage, from_snapshot: str | None, end: int | None, own: bool
+    ) -> Iterator[Extent]:
         """All pieces, with extents that meet at their borders made one."""
         last: Extent | None = None
         while True:
@@ -225,6 +232,6 @@ class RemoteImage(Image):
             if page.next is None:
                 break
             self._open_data()
-            page = self._handle.diff(from_snapshot, page.next, None if end is None else end - page.next)
+            page = self._handle.diff(from_snapshot, page.next, None if end is None else end - page.next, own)
         if last:
             yield last

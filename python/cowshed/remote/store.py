@@ -29,7 +29,7 @@ from cowshed.store.records import (
     Usage,
     Watcher,
 )
-from cowshed.store.spec import ID_MARK, GroupSpec, ImageById, ImageSpec, SnapSpec, as_spec
+from cowshed.store.spec import GroupSpec, ImageSpec, SnapSpec, as_spec
 from cowshed.store.steps import ObjectStep
 from cowshed.wire.answers import DaemonInfo
 
@@ -107,11 +107,11 @@ class RemoteStore(Store):
     def create_pool(self, name: str) -> PoolInfo:
         return self._call(Store.create_pool, name)
 
-    def remove_pool(self, name: str) -> None:
-        self._call(Store.remove_pool, name)
+    def remove_pool(self, name: str, *, with_images: bool = False) -> None:
+        self._call(Store.remove_pool, name, with_images=with_images)
 
-    def pool_stats(self, name: str) -> PoolStats:
-        return self._call(Store.pool_stats, name)
+    def pool_stats(self, name: str, namespace: str | None = None) -> PoolStats:
+        return self._call(Store.pool_stats, name, namespace)
 
     def mirror_mode(self, name: str) -> str:
         return self._call(Store.mirror_mode, name)
@@ -134,8 +134,9 @@ class RemoteStore(Store):
         *,
         order: int | None = None,
         features: Sequence[str] | None = None,
+        striping: tuple[int, int] | None = None,
     ) -> None:
-        self._call(Store.create, spec, size, order=order, features=features)
+        self._call(Store.create, spec, size, order=order, features=features, striping=striping)
 
     def images(self, pool: str, namespace: str = "") -> Iterator[str]:
         return self._call(Store.images, pool, namespace)
@@ -150,15 +151,17 @@ class RemoteStore(Store):
         self._call(Store.resize, spec, size, allow_shrink=allow_shrink)
 
     def remove(
-        self, spec: ImageSpec | str, *, unless_used: bool = False, progress: Progress | None = None
+        self,
+        spec: ImageSpec | str,
+        *,
+        unless_used: bool = False,
+        parent_to_trash: bool = False,
+        progress: Progress | None = None,
     ) -> None:
-        self._run(progress, Store.remove, spec, unless_used=unless_used)
+        self._run(progress, Store.remove, spec, unless_used=unless_used, parent_to_trash=parent_to_trash)
 
     def find_image(self, pool: str, image_id: str, namespace: str = "") -> ImageSpec:
         return self._call(Store.find_image, pool, image_id, namespace)
-
-    def by_id(self, pool: str, image_id: str, namespace: str = "") -> ImageSpec:
-        return ImageById(pool, namespace, ID_MARK + image_id)
 
     def copy(
         self,
@@ -166,9 +169,10 @@ class RemoteStore(Store):
         copy: ImageSpec | str,
         *,
         order: int | None = None,
+        striping: tuple[int, int] | None = None,
         progress: Progress | None = None,
     ) -> None:
-        self._run(progress, Store.copy, source, copy, order=order)
+        self._run(progress, Store.copy, source, copy, order=order, striping=striping)
 
     def deep_copy(
         self,
@@ -176,10 +180,11 @@ class RemoteStore(Store):
         copy: ImageSpec | str,
         *,
         order: int | None = None,
+        striping: tuple[int, int] | None = None,
         flatten: bool = False,
         progress: Progress | None = None,
     ) -> None:
-        self._run(progress, Store.deep_copy, source, copy, order=order, flatten=flatten)
+        self._run(progress, Store.deep_copy, source, copy, order=order, striping=striping, flatten=flatten)
 
     def sparsify(self, spec: ImageSpec | str, *, progress: Progress | None = None) -> int:
         return self._run(progress, Store.sparsify, spec)
@@ -228,9 +233,18 @@ class RemoteStore(Store):
         *,
         order: int | None = None,
         features: Sequence[str] | None = None,
+        striping: tuple[int, int] | None = None,
         clone_format: int | None = None,
     ) -> None:
-        self._call(Store.clone, parent, child, order=order, features=features, clone_format=clone_format)
+        self._call(
+            Store.clone,
+            parent,
+            child,
+            order=order,
+            features=features,
+            striping=striping,
+            clone_format=clone_format,
+        )
 
     def children(self, spec: ImageSpec | SnapSpec | str) -> list[ChildInfo]:
         return self._call(Store.children, spec)

@@ -15,7 +15,6 @@ from cowshed.local.store import LocalStore
 from cowshed.serve.answering import refusal, respond
 from cowshed.serve.principal import Authorise, Principal
 from cowshed.serve.services import Services
-from cowshed.store.spec import ID_MARK
 from cowshed.wire.http import (
     ADDRESS_HEADER,
     API,
@@ -26,14 +25,11 @@ from cowshed.wire.http import (
     RUN_HEADER,
     TEXT_PATTERN,
 )
-from cowshed.wire.operations import CHANGE_OBJECT, Role
+from cowshed.wire.operations import CHANGE_OBJECT
 
 LARGEST_BODY = 1 << 20
 LARGEST_OBJECT_BODY = 32 << 20
 """Of a change of an object: what `MAX_CHANGE_BYTES` are in base64, and the rest."""
-_BY_ID = re.compile(
-    f"(?P<pool>[^/@]+)/((?P<namespace>[^/@]+)/)?{ID_MARK}(?P<id>[0-9a-f]+)(?P<snapshot>@.*)?", re.DOTALL
-)
 OPEN_TO_ALL = frozenset({"/healthz", "/readyz"})
 """Paths that need no one to be known."""
 
@@ -45,18 +41,6 @@ class Caller:
     principal: Principal
     store: LocalStore
     """The store, acting for the caller's client."""
-
-    def by_name(self, spec: str, role: Role, what: str) -> str:
-        """The spec, with the name of now where it holds an image's id, which cowshed's own clients send.
-
-        Raises NotFound, and PermissionDenied as `Principal.check`.
-        """
-        match = _BY_ID.fullmatch(spec)
-        if match is None:
-            return spec
-        self.principal.check(role, [match["pool"]], what)
-        found = self.store.find_image(match["pool"], match["id"], match["namespace"] or "")
-        return f"{found}{match['snapshot'] or ''}"
 
 
 def services_of(request: Request) -> Services:

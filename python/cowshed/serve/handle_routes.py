@@ -64,6 +64,7 @@ class DiffArguments(BaseModel):
     from_snapshot: TEXT | None = None
     offset: Annotated[int, Field(ge=0, le=_MOST)] = 0
     length: Annotated[int, Field(ge=0, le=_MOST)] | None = None
+    own: bool = False
 
 
 def routes() -> APIRouter:
@@ -80,14 +81,13 @@ def routes() -> APIRouter:
     def open_(request: Request, arguments: OpenArguments) -> Response:
         """Open an image or snapshot; the data is at the NBD export that is told here and never again."""
         caller = caller_of(request)
-        named = caller.by_name(arguments.spec, "read", "open")
-        spec = parse_spec(named)
+        spec = parse_spec(arguments.spec)
         reads = arguments.read_only or arguments.snapshot_id is not None or isinstance(spec, SnapSpec)
         caller.principal.check("read" if reads else "operate", [spec.pool], "open")
         handle = services_of(request).handles.open(
             caller.store,
             caller.principal,
-            named,
+            arguments.spec,
             read_only=arguments.read_only,
             snapshot_id=arguments.snapshot_id,
         )
@@ -139,7 +139,7 @@ def routes() -> APIRouter:
     def diff(request: Request, handle_id: _Id, arguments: Annotated[DiffArguments, Query()]) -> Response:
         """Extents that differ from a snapshot, a page at a time; `next` is the offset to go on from."""
         handle = mine(request, handle_id, "read", "see the difference")
-        page = handle.diff(arguments.from_snapshot, arguments.offset, arguments.length)
+        page = handle.diff(arguments.from_snapshot, arguments.offset, arguments.length, arguments.own)
         return ok(encode(DiffPage, page))
 
     return router

@@ -76,9 +76,9 @@ class Handle:
         """Who holds the exclusive lock. Raises what `Image.lock_owner` raises."""
         return HandleLock(self.image.lock_owner(), self.image.is_lock_owner)
 
-    def diff(self, from_snapshot: str | None, offset: int, length: int | None) -> DiffPage:
+    def diff(self, from_snapshot: str | None, offset: int, length: int | None, own: bool) -> DiffPage:
         """The first extents of `Image.diff`."""
-        extents = self.image.diff(from_snapshot, offset=offset, length=length)
+        extents = self.image.diff(from_snapshot, offset=offset, length=length, own=own)
         page = tuple(islice(extents, DIFF_PAGE))
         return DiffPage(page, page[-1].end if len(page) == DIFF_PAGE else None)
 

@@ -106,9 +106,6 @@ class _Call:
         self._named = named
         self._takes_progress = takes_progress
         self._status = status
-        for name in row.specs:
-            if named.get(name):
-                named[name] = caller.by_name(named[name], row.role, row.name)
         self._specs, self._pools = row.subjects(named)
         pools = self._pools
         if row.name != "pools":

@@ -24,6 +24,7 @@ class Clones(ABC):
         *,
         order: int | None = None,
         features: Sequence[str] | None = None,
+        striping: tuple[int, int] | None = None,
         clone_format: int | None = None,
     ) -> None:
         """A new image with a snapshot's content. O(1). The snapshot need not be protected, and may go at any

@@ -23,10 +23,11 @@ NAMES = (
 )
 """In the order of their bits."""
 
-_KEPT = (*FEATURES, "striping")
+_KEPT = (*FEATURES, "striping", "journaling")
 """What an image can have."""
-_MUTABLE = ("exclusive-lock", "object-map", "fast-diff")
-_NEEDS = {"object-map": "exclusive-lock", "fast-diff": "object-map"}
+_INTERNAL = ("striping", "data-pool", "operations", "migrating", "non-primary", "dirty-cache")
+_MUTABLE = ("exclusive-lock", "object-map", "fast-diff", "journaling")
+_NEEDS = {"object-map": "exclusive-lock", "fast-diff": "object-map", "journaling": "exclusive-lock"}
 
 
 def ordered(features: Sequence[str]) -> tuple[str, ...]:
@@ -45,6 +46,11 @@ def parse_features(text: str) -> tuple[str, ...]:
             raise InvalidArgument(f"there are no features {text}")
         return tuple(name for bit, name in enumerate(NAMES) if bits >> bit & 1)
     return ordered([name.strip() for name in text.split(",") if name.strip()])
+
+
+def asked_for(features: Sequence[str]) -> tuple[str, ...]:
+    """Without those that librbd sets itself, and passes over where somebody asks for them."""
+    return tuple(name for name in features if name not in _INTERNAL)
 
 
 def mask(features: Sequence[str]) -> int:
@@ -74,8 +80,6 @@ def switched(features: Sequence[str], change: Sequence[str], enabled: bool) -> t
     if not change:
         raise InvalidArgument("no feature is named")
     for feature in change:
-        if feature == "journaling" and enabled:
-            raise InvalidArgument("journaling cannot be enabled: cowshed keeps no journal")
         if feature not in _MUTABLE and (enabled or feature != "deep-flatten"):
             raise InvalidArgument(f"{feature} cannot be {verb}", hint=f"{', '.join(_MUTABLE)} can")
         if (feature in features) == enabled:

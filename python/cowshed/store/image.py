@@ -99,9 +99,15 @@ class Image(ABC):
 
     @abstractmethod
     def diff(
-        self, from_snapshot: str | None = None, *, offset: int = 0, length: int | None = None
+        self,
+        from_snapshot: str | None = None,
+        *,
+        offset: int = 0,
+        length: int | None = None,
+        own: bool = False,
     ) -> Iterator[Extent]:
         """Extents that differ from a snapshot of the same image, ascending and merged; exact to the block.
 
-        `Extent.exists` is False where this one reads as zeros. Without a start: all that has data.
+        `Extent.exists` is False where this one reads as zeros. Without a start: all that has data; or, if it
+        is only to be a clone's `own`, all in which it differs from its parent, as long as it has one.
         """

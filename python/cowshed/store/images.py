@@ -22,8 +22,10 @@ class Images(ABC):
         *,
         order: int | None = None,
         features: Sequence[str] | None = None,
+        striping: tuple[int, int] | None = None,
     ) -> None:
-        """A new, empty image of `size` bytes; order and features are kept and reported as RBD's.
+        """A new, empty image of `size` bytes; order, features and striping (unit in bytes, and count) are
+        kept and reported as RBD's.
 
         Without them the pool's configuration decides, and then RBD's defaults.
 
@@ -53,24 +55,23 @@ class Images(ABC):
 
     @abstractmethod
     def remove(
-        self, spec: ImageSpec | str, *, unless_used: bool = False, progress: Progress | None = None
+        self,
+        spec: ImageSpec | str,
+        *,
+        unless_used: bool = False,
+        parent_to_trash: bool = False,
+        progress: Progress | None = None,
     ) -> None:
         """Raises NotEmpty while it has snapshots. Clones of it do not matter: they hold what they need.
 
         With `unless_used` it is kept as RBD keeps it, and Busy raised, while anyone has it open for writing
-        or it is being moved.
+        or it is being moved. With `parent_to_trash` one whose snapshots are all such that clones hold goes to
+        the trash, until the last of these is removed or flattened.
         """
 
     @abstractmethod
     def find_image(self, pool: str, image_id: str, namespace: str = "") -> ImageSpec:
         """The spec of the image with an id. Raises NotFound; images in the trash have no spec."""
-
-    def by_id(self, pool: str, image_id: str, namespace: str = "") -> ImageSpec:
-        """What to call the image with an id in the next call of this store, and only there.
-
-        As `find_image`; but a remote store leaves the finding, and NotFound, to that call.
-        """
-        return self.find_image(pool, image_id, namespace)
 
     @abstractmethod
     def copy(
@@ -79,6 +80,7 @@ class Images(ABC):
         copy: ImageSpec | str,
         *,
         order: int | None = None,
+        striping: tuple[int, int] | None = None,
         progress: Progress | None = None,
     ) -> None:
         """A new image with the content and the metadata of an image or snapshot, and nothing else of it.
@@ -93,6 +95,7 @@ class Images(ABC):
         copy: ImageSpec | str,
         *,
         order: int | None = None,
+        striping: tuple[int, int] | None = None,
         flatten: bool = False,
         progress: Progress | None = None,
     ) -> None:

@@ -19,11 +19,16 @@ class Pools(ABC):
         """Raises AlreadyExists, InvalidArgument."""
 
     @abstractmethod
-    def remove_pool(self, name: str) -> None:
-        """Raises NotFound, NotEmpty while it holds images."""
+    def remove_pool(self, name: str, *, with_images: bool = False) -> None:
+        """Raises NotFound, NotEmpty while it holds images.
+
+        `with_images` removes them first, one after the other, whatever their snapshots, clones and users, and
+        the groups; an end on the way leaves the rest. Raises InGroup where a group of another pool has one.
+        """
 
     @abstractmethod
-    def pool_stats(self, name: str) -> PoolStats: ...
+    def pool_stats(self, name: str, namespace: str | None = None) -> PoolStats:
+        """Of the whole pool; or of one namespace, "" for the pool's own. Raises NotFound."""
 
     def mirror_mode(self, name: str) -> str:
         """RBD's mirroring mode of a pool: `disabled`, as no store is mirrored. Raises NotFound."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cowshed.store.striping import objects
+
 FEATURES = ("layering", "exclusive-lock", "object-map", "fast-diff", "deep-flatten")
 """What an image has by default, in RBD's names and order; RBD's own default, too."""
 
@@ -83,6 +85,8 @@ class ImageStat:
     """RBD's `object map invalid` and the like; never any."""
     group: str | None = None
     """The group that it belongs to, as `pool/[namespace/]group`."""
+    striping: tuple[int, int] | None = None
+    """RBD's stripe unit, in bytes, and stripe count, kept as the order is; None: its default."""
 
     @property
     def object_size(self) -> int:
@@ -91,7 +95,17 @@ class ImageStat:
     @property
     def objects(self) -> int:
         """How many objects RBD would split it into."""
-        return -(-self.size >> self.order)
+        return objects(self.size, self.order, self.striping)
+
+    @property
+    def stripe_unit(self) -> int:
+        """In bytes; without striping, the object size."""
+        return self.striping[0] if self.striping else self.object_size
+
+    @property
+    def stripe_count(self) -> int:
+        """How many objects a stripe goes over."""
+        return self.striping[1] if self.striping else 1
 
     @property
     def block_name_prefix(self) -> str:

@@ -2,6 +2,9 @@
 
 A name holds no `/` and no `@`, and is not empty (rbd's rule). Cowshed also refuses control characters
 and names of more than 255 bytes in UTF-8. Names are compared byte by byte.
+
+An image that is there can also be named by its id: `pool/[namespace]//ID[@snapshot]`. That holds however the
+image is called meanwhile, and in the trash, where images have no names.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from cowshed.errors import InvalidArgument
 DEFAULT_POOL = "rbd"
 """The pool that is meant where a spec names none."""
 MAX_NAME_BYTES = 255
-_SYNTAX = "a spec is [pool/[namespace/]]image[@snapshot]"
+_SYNTAX = "a spec is [pool/[namespace/]]image[@snapshot], or pool/[namespace]//ID[@snapshot]"
 
 
 def check_name(name: str, what: str) -> str:
@@ -41,6 +44,8 @@ class ImageSpec:
     pool: str
     namespace: str
     image: str
+    by_id: bool = False
+    """`image` is the image's id."""
 
     def __post_init__(self) -> None:
         check_name(self.pool, "pool")
@@ -56,13 +61,15 @@ class ImageSpec:
             raise InvalidArgument(
                 f"{text!r} names a snapshot where an image is meant", hint="leave out the @ part"
             )
-        return cls(*_split_image(head, text))
+        return cls(*_split_image(head, text), by_id=_is_by_id(head))
 
     def at(self, snapshot: str) -> SnapSpec:
         """The spec of this image's snapshot of that name."""
-        return SnapSpec(self.pool, self.namespace, self.image, snapshot)
+        return SnapSpec(self.pool, self.namespace, self.image, snapshot, self.by_id)
 
     def __str__(self) -> str:
+        if self.by_id:
+            return f"{self.pool}/{self.namespace}//{self.image}"
         return f"{self.pool}/{self.namespace}/{self.image}" if self.namespace else f"{self.pool}/{self.image}"
 
 
@@ -74,6 +81,8 @@ class SnapSpec:
     namespace: str
     image: str
     snapshot: str
+    by_id: bool = False
+    """`image` is the image's id."""
 
     def __post_init__(self) -> None:
         ImageSpec(self.pool, self.namespace, self.image)
@@ -85,43 +94,15 @@ class SnapSpec:
         head, snapshot = _split_snapshot(text)
         if snapshot is None:
             raise InvalidArgument(f"{text!r} names no snapshot", hint="write image@snapshot")
-        return cls(*_split_image(head, text), snapshot)
+        return cls(*_split_image(head, text), snapshot, _is_by_id(head))
 
     @property
     def image_spec(self) -> ImageSpec:
         """The image that the snapshot is of."""
-        return ImageSpec(self.pool, self.namespace, self.image)
+        return ImageSpec(self.pool, self.namespace, self.image, self.by_id)
 
     def __str__(self) -> str:
         return f"{self.image_spec}@{self.snapshot}"
-
-
-ID_MARK = "\x1f"
-"""Stands before an image's id where a name would be. No name holds it."""
-
-
-@dataclass(frozen=True, slots=True)
-class ImageById(ImageSpec):
-    """The image with an id, by whatever name it has when its daemon is asked: as a remote store has it.
-
-    Only requests hold it; `image` is the mark and the id.
-    """
-
-    def __post_init__(self) -> None:
-        """Nothing to check: it is made of what a daemon has told."""
-
-    def at(self, snapshot: str) -> SnapSpec:
-        return _SnapById(self.pool, self.namespace, self.image, check_name(snapshot, "snapshot"))
-
-
-@dataclass(frozen=True, slots=True)
-class _SnapById(SnapSpec):
-    def __post_init__(self) -> None:
-        """As with the image's."""
-
-    @property
-    def image_spec(self) -> ImageSpec:
-        return ImageById(self.pool, self.namespace, self.image)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +127,8 @@ class GroupSpec:
             raise InvalidArgument(
                 f"{text!r} names a snapshot where a group is meant", hint="leave out the @ part"
             )
+        if _is_by_id(head):
+            raise InvalidArgument(f"{text!r} has too many parts", hint="groups have names only")
         return cls(*_split_image(head, text))
 
     def __str__(self) -> str:
@@ -184,8 +167,15 @@ def _split_snapshot(text: str) -> tuple[str, str | None]:
     return head, snapshot if at else None
 
 
+def _is_by_id(head: str) -> bool:
+    """Whether these are the four parts pool, namespace, nothing, id."""
+    return head.count("/") == 3 and head.split("/")[2] == ""
+
+
 def _split_image(head: str, text: str) -> tuple[str, str, str]:
     parts = head.split("/")
+    if _is_by_id(head) and parts[0] and parts[3]:
+        return parts[0], parts[1], parts[3]
     if len(parts) > 3:
         raise InvalidArgument(f"{text!r} has too many parts", hint=_SYNTAX)
     if not all(parts):

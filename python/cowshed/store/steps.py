@@ -3,7 +3,7 @@
     store.change_object("rbd", "note", [steps.assert_exists(), steps.write(0, b"text")])
 
 As with RADOS, a step that writes makes the object if it is not there; `truncate` and `zero` of one that is
-not there do nothing, and the steps that take away need it (NotFound).
+not there do nothing, `compare` finds zeros there, and the steps that take away need it (NotFound).
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def assert_version(version: int) -> ObjectStep:
 
 
 def compare(offset: int, data: bytes) -> ObjectStep:
-    """Raises Mismatch unless these bytes are there; what is behind the end counts as zeros. NotFound."""
+    """Raises Mismatch, with the place, unless these bytes are there. Where no object is, there are zeros."""
     return ObjectStep("compare", offset=offset, data=data)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 
 from cowshed.formats.source import PIECE, Sink, Source
@@ -17,7 +17,13 @@ _FIRST_SIZE = 64 << 20
 
 
 def copy_in(
-    store: Store, spec: ImageSpec, source: Source, order: int | None, progress: Progress | None
+    store: Store,
+    spec: ImageSpec,
+    source: Source,
+    order: int | None,
+    progress: Progress | None,
+    *,
+    features: Sequence[str] | None = None,
 ) -> None:
     """Make an image of a source. It has its name when it is complete and durable.
 
@@ -25,7 +31,8 @@ def copy_in(
     source and the store raise.
     """
     scratch = ImageSpec(spec.pool, spec.namespace, scratch_name(spec.image, "importing"))
-    store.create(scratch, _FIRST_SIZE if source.size is None else source.size, order=order)
+    size = _FIRST_SIZE if source.size is None else source.size
+    store.create(scratch, size, order=order, features=features)
     try:
         size = _fill(store, scratch, source, progress)
         if source.size is None:

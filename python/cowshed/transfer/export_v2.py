@@ -13,6 +13,7 @@ from cowshed.store.interface import Store
 from cowshed.store.progress import Progress
 from cowshed.store.records import SnapshotInfo
 from cowshed.store.spec import ImageSpec, as_image
+from cowshed.store.striping import Striping, inherited
 from cowshed.transfer.records import apply_records, take_snapshot, write_records
 from cowshed.transfer.scratch import check_free, scratch_name
 
@@ -36,8 +37,8 @@ def export_with_snapshots(
     header = ImageHeader(
         order=stat.order,
         features=mask([feature for feature in stat.features if feature not in _OF_TODAY]),
-        stripe_unit=stat.object_size,
-        stripe_count=1,
+        stripe_unit=stat.stripe_unit,
+        stripe_count=stat.stripe_count,
         metadata=store.metadata(spec),
     )
     total = stat.size + sum(snapshot.size for snapshot in snapshots)
@@ -73,7 +74,7 @@ def import_with_snapshots(
     """Make an image, snapshots and all, of what `export_with_snapshots` or `rbd export` wrote (format 2).
 
     The order is the stream's unless one is given, and the pool's where there is none. Of the features those
-    are taken that an image here can have; striping has no meaning here, and its numbers are dropped.
+    are taken that an image here can have; the striping is kept where it goes with the order.
 
     The image appears under its name when it is complete and durable: until then it is called
     `<name>.importing-…`, and is removed again if the import fails. Progress counts bytes of the stream (of a
@@ -96,6 +97,7 @@ def import_with_snapshots(
         0,
         order=header.order if order is None else order,
         features=None if header.features is None else features_here(header.features),
+        striping=_striping(header, order),
     )
     try:
         for key, value in header.metadata.items():
@@ -118,6 +120,16 @@ def import_with_snapshots(
         raise
     if progress:
         progress(reader.consumed, reader.consumed)
+
+
+def _striping(header: ImageHeader, order: int | None) -> Striping | None:
+    """What the stream says of it, where that is not the default and goes with the order."""
+    if header.order is None or not header.stripe_unit or not header.stripe_count:
+        return None
+    given, chosen = (header.stripe_unit, header.stripe_count), header.order if order is None else order
+    if max(*given, 1 << 62) > 1 << 62 or max(header.order, chosen) > 62 or given == (1 << header.order, 1):
+        return None
+    return inherited(chosen, given)
 
 
 def _discard(store: Store, scratch: ImageSpec) -> None:

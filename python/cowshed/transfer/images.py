@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -32,6 +32,7 @@ def import_image(
     snapshot: str | None = None,
     allow_backing_outside: bool = False,
     order: int | None = None,
+    features: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Make an image of a file, or of an open one from where it stands (raw: of a pipe too).
@@ -58,7 +59,7 @@ def import_image(
             backing=format != AUTO or allow_backing_outside,
             allow_backing_outside=allow_backing_outside,
         ) as disk:
-            copy_in(store, spec, disk, order, progress)
+            copy_in(store, spec, disk, order, progress, features=features)
 
 
 @contextmanager

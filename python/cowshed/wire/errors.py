@@ -10,12 +10,15 @@ from cowshed.errors import CowshedError
 
 def encode(error: CowshedError) -> dict[str, Any]:
     """What stands under `error` in an answer."""
-    return {
+    found = {
         "class": type(error).__name__,
         "errno": error.errno,
         "message": error.message,
         "hint": error.hint,
     }
+    if isinstance(error, errors.Mismatch) and error.offset is not None:
+        found["offset"] = error.offset
+    return found
 
 
 def decode(value: Any) -> CowshedError:
@@ -24,7 +27,10 @@ def decode(value: Any) -> CowshedError:
         return CowshedError(f"the daemon reported an error without words: {value!r}")
     hint = value.get("hint")
     cls = _class_of(value.get("class"), value.get("errno"))
-    return cls(str(value.get("message")), hint=None if hint is None else str(hint))
+    found = cls(str(value.get("message")), hint=None if hint is None else str(hint))
+    if isinstance(found, errors.Mismatch) and isinstance(offset := value.get("offset"), int):
+        found.offset = offset
+    return found
 
 
 def _class_of(name: object, number: object) -> type[CowshedError]:

@@ -39,7 +39,10 @@ def site() -> Iterator[Site]:
 
 @pytest.fixture(params=[1, 2], ids=["clones-v1", "clones-v2"])
 def clone_format(request: pytest.FixtureRequest) -> int:
-    """With format 1 a snapshot that has clones must stay; with 2 it may go, and its clones stay whole."""
+    """With format 1 a snapshot that has clones must stay; with 2 it may go, and its clones stay whole.
+
+    For tests in which clones are what matters: `make(clone_format)`.
+    """
     return int(request.param)
 
 
@@ -68,8 +71,8 @@ def make(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 
 @pytest.fixture
-def cinder(make: Maker, clone_format: int) -> Cinder:
-    return make(clone_format)
+def cinder(make: Maker) -> Cinder:
+    return make()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -45,6 +45,7 @@ class Volume(Row):
     status: str = "available"
     use_quota: bool = True
     encryption_key_id: str | None = None
+    obj_context: Any = None
     provider_location: str | None = None
     glance_metadata: dict[str, str] = field(default_factory=dict)
     display_name: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import uuid
@@ -59,6 +60,9 @@ def backup_driver(conf: Path, ledger: Ledger, **options: Any) -> Any:
         "backup_ceph_user": "cinder-backup",
         "backup_ceph_pool": "backups",
         "backup_ceph_max_snapshots": 0,
+        "backup_ceph_stripe_unit": 0,
+        "backup_ceph_stripe_count": 0,
+        "backup_ceph_image_journals": False,
         **options,
     }
     for name, value in chosen.items():
@@ -231,7 +235,18 @@ class Backups:
 
     def create(self, label: str, volume: Volume, parent: Backup | None = None) -> Backup:
         """A full backup, or what has changed since `parent`."""
-        backup = self.cinder.ledger.backup(label, volume, parent)
+        return self._create(self.cinder.ledger.backup(label, volume, parent), volume)
+
+    def create_of_snapshot(self, label: str, snapshot: Snapshot) -> Backup:
+        """Of its volume as of then: Cinder makes a volume from the snapshot for as long as it takes."""
+        backup = self.cinder.ledger.backup(label, snapshot.volume)
+        backup.snapshot_id = snapshot.id
+        passing = self.cinder.from_snapshot(f"{label}-source", snapshot)
+        self._create(backup, passing)
+        self.cinder.delete(passing)
+        return backup
+
+    def _create(self, backup: Backup, volume: Volume) -> Backup:
         with self.cinder.attached(volume) as handle:
             updates = self.driver.backup(backup, handle)
         for name, value in (updates or {}).items():
@@ -245,6 +260,23 @@ class Backups:
         content = self.cinder.contents[backup.id].copy()
         content.size = volume.size
         self.cinder.contents[volume.id] = content
+
+    def check(self, *backups: Backup) -> None:
+        """Each holds what its volume held."""
+        for backup in backups:
+            assert self.digest(backup) == self.cinder.contents[backup.id].digest(), backup.label
+
+    def digest(self, backup: Backup) -> str:
+        """Of the backup's own snapshot of the image that its chain shares."""
+        base = json.loads(backup.service_metadata or "")["base"]
+        with (
+            opened(self.cinder.conf, "backups") as ioctx,
+            self.cinder.driver.rbd.Image(ioctx, base, read_only=True) as image,
+        ):
+            names = [each["name"] for each in image.list_snaps()]
+            (name,) = (each for each in names if each.startswith(f"backup.{backup.id}.snap."))
+            image.set_snap(name)
+            return digest(image)
 
     def delete(self, *backups: Backup) -> None:
         for backup in backups:

@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from openstack.cinder_driver.service import Cinder
 
 
-@pytest.fixture
-def cinder(make: Maker) -> Cinder:
-    return make()
-
-
 def test_the_figures_of_a_backend(make: Maker) -> None:
     cinder = make(rbd_exclusive_cinder_pool=False)
     cinder.create("a", 3)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from openstack.cinder_driver.conftest import tool
+from openstack.cinder_driver.content import Content, digest
+from openstack.cinder_driver.images import read_file, write_file
+from openstack.cinder_driver.pools import opened
 
 if TYPE_CHECKING:
     from openstack.cinder_driver.conftest import Maker
     from openstack.cinder_driver.service import Backups, Cinder
 
-
-@pytest.fixture
-def cinder(make: Maker) -> Cinder:
-    return make()
+GENERATIONS = 10
 
 
 @pytest.fixture
@@ -45,15 +46,16 @@ def test_differences_are_kept_as_snapshots_of_the_first(cinder: Cinder, backups:
     volume = cinder.create("a")
     cinder.write(volume)
     chain = [backups.create("g0", volume)]
-    for number in range(1, 7):
+    for number in range(1, GENERATIONS):
         cinder.write(volume)
         chain.append(backups.create(f"g{number}", volume, chain[-1]))
-    names = [f"backup.g{number}" for number in range(7)]
+    names = [f"backup.g{number}" for number in range(GENERATIONS)]
     assert cinder.tree() == {"a": names}
     assert cinder.tree("backups") == {"a.backup.g0": names}
-    for number, backup in enumerate(chain):
+    backups.check(*chain)
+    for number in (0, GENERATIONS // 2, GENERATIONS - 1):
         new = cinder.create(f"r{number}")
-        backups.restore(backup, new, new=True)
+        backups.restore(chain[number], new, new=True)
         cinder.check(new)
 
 
@@ -68,7 +70,8 @@ def test_a_backup_in_the_middle_goes_and_the_others_stay_whole(cinder: Cinder, b
     left = [chain[0], chain[1], chain[3], chain[4]]
     assert cinder.tree() == {"a": [f"backup.g{number}" for number in range(5)]}
     assert cinder.tree("backups") == {"a.backup.g0": [f"backup.{each.label}" for each in left]}
-    for backup in left:
+    backups.check(*left)
+    for backup in left[1:3]:
         new = cinder.create(f"r-{backup.label}")
         backups.restore(backup, new, new=True)
         cinder.check(new)
@@ -140,6 +143,38 @@ def test_a_clone_is_backed_up_with_what_it_has_from_its_parent(cinder: Cinder, b
     cinder.check(new)
 
 
+def test_what_is_no_rbd_volume_is_copied_whole(cinder: Cinder, backups: Backups, tmp_path: Path) -> None:
+    """A snapshot's backup is a copy, whatever it lies on; so is another backend's volume, a file here."""
+    from cinder import exception
+
+    volume = cinder.create("a")
+    cinder.write(volume, count=12)
+    snapshot = cinder.snapshot("s", volume)
+    cinder.write(volume)
+    full = backups.create_of_snapshot("f", snapshot)
+    assert cinder.tree("backups") == {"a.backup.base": []}
+    file = tmp_path / "volume"
+    write_file(file, Content(size=1))
+    elsewhere = cinder.ledger.volume("b")
+    with file.open("r+b") as handle:
+        backups.driver.restore(full, elsewhere.id, handle, True)
+    assert read_file(file).digest() == cinder.contents[snapshot.id].digest()
+    with file.open("r+b") as handle:
+        copy = cinder.ledger.backup("c", elsewhere)
+        assert backups.driver.backup(copy, handle) == {}
+    assert cinder.tree("backups") == {"a.backup.base": [], "b.backup.c": []}
+    with pytest.raises(exception.BackupRBDOperationFailed), file.open("r+b") as handle:
+        backups.driver.backup(cinder.ledger.backup("d", elsewhere, copy), handle)
+    with (
+        opened(cinder.conf, "backups") as ioctx,
+        cinder.driver.rbd.Image(ioctx, f"{elsewhere.name}.backup.{copy.id}") as image,
+    ):
+        assert digest(image) == cinder.contents[snapshot.id].digest()
+    backups.driver.delete_backup(copy)
+    backups.delete(full)
+    assert cinder.tree("backups") == {}
+
+
 def test_only_the_latest_snapshots_are_kept_where_so_configured(make: Maker) -> None:
     from openstack.cinder_driver.service import Backups
 
@@ -154,10 +189,36 @@ def test_only_the_latest_snapshots_are_kept_where_so_configured(make: Maker) -> 
         chain.append(backups.create(f"g{number}", volume, chain[-1]))
     assert cinder.tree() == {"a": ["backup.g3"]}
     assert cinder.tree("backups") == {"a.backup.g0": [f"backup.g{number}" for number in range(4)]}
-    for backup in chain:
-        new = cinder.create(f"r-{backup.label}")
-        backups.restore(backup, new, new=True)
-        cinder.check(new)
+    backups.check(*chain)
+    new = cinder.create("b")
+    backups.restore(chain[2], new, new=True)
+    cinder.check(new)
+
+
+def test_backups_are_striped_and_journaled_where_so_configured(make: Maker) -> None:
+    from openstack.cinder_driver.service import Backups
+
+    tool("rbd", "ceph-common")
+    cinder = make()
+    options = {"stripe_unit": 65536, "stripe_count": 4, "image_journals": True}
+    backups = Backups(cinder, **{f"backup_ceph_{name}": value for name, value in options.items()})
+    volume = cinder.create("a")
+    cinder.write(volume)
+    full = backups.create("f", volume)
+    rbd = cinder.driver.rbd
+    (base,) = cinder.images("backups")
+    with opened(cinder.conf, "backups") as ioctx, rbd.Image(ioctx, base) as image:
+        assert (image.stripe_unit(), image.stripe_count()) == (65536, 4)
+        wanted = rbd.RBD_FEATURE_STRIPINGV2 | rbd.RBD_FEATURE_JOURNALING
+        assert image.features() & wanted == wanted
+    cinder.write(volume)
+    chain = [full, backups.create("d", volume, full)]
+    backups.check(*chain)
+    new = cinder.create("b")
+    backups.restore(chain[1], new, new=True)
+    cinder.check(new)
+    backups.delete(*reversed(chain))
+    assert cinder.tree("backups") == {}
 
 
 def test_the_description_of_a_volume_comes_back_with_its_content(cinder: Cinder, backups: Backups) -> None:

@@ -14,6 +14,7 @@ from openstack.cinder_driver.content import Content
 from openstack.cinder_driver.images import ImageService, glance_image, read_file, write_file
 
 if TYPE_CHECKING:
+    from openstack.cinder_driver.conftest import Maker
     from openstack.cinder_driver.service import Cinder
 
 
@@ -31,7 +32,8 @@ def content() -> Content:
     return made
 
 
-def test_an_image_in_rbd_is_cloned(cinder: Cinder, content: Content) -> None:
+def test_an_image_in_rbd_is_cloned(make: Maker, clone_format: int, content: Content) -> None:
+    cinder = make(clone_format)
     image_id, location = glance_image(cinder.conf, content)
     cinder.ledger.labels[image_id] = "image"
     volume = cinder.ledger.volume("a", 2)

@@ -70,7 +70,8 @@ def test_reverting_gives_the_snapshots_content_and_keeps_later_snapshots(cinder:
     cinder.check(volume, first, second)
 
 
-def test_a_volume_from_a_snapshot_is_its_clone(cinder: Cinder) -> None:
+def test_a_volume_from_a_snapshot_is_its_clone(make: Maker, clone_format: int) -> None:
+    cinder = make(clone_format)
     source = cinder.create("a")
     cinder.write(source)
     snapshot = cinder.snapshot("s", source)
@@ -99,8 +100,9 @@ def test_a_volume_from_a_snapshot_is_flattened_where_the_backend_says_so(
     cinder.check()
 
 
-def test_a_snapshot_with_volumes_goes(cinder: Cinder, clone_format: int) -> None:
+def test_a_snapshot_with_volumes_goes(make: Maker, clone_format: int) -> None:
     """With format 1 the driver flattens them first; with 2 they keep a parent that has no name any more."""
+    cinder = make(clone_format)
     source = cinder.create("a")
     cinder.write(source)
     snapshot = cinder.snapshot("s", source)
@@ -127,8 +129,9 @@ def test_a_volume_with_snapshots_goes_to_the_trash(cinder: Cinder) -> None:
     assert cinder.trash() == ["a"]
 
 
-def test_the_source_of_a_clone_stays_until_the_clones_are_gone(cinder: Cinder) -> None:
+def test_the_source_of_a_clone_stays_until_the_clones_are_gone(make: Maker, clone_format: int) -> None:
     """And longer: this release of the driver leaves sources behind that nobody needs any more."""
+    cinder = make(clone_format)
     a = cinder.create("a")
     cinder.write(a)
     b = cinder.clone("b", a)
@@ -168,8 +171,8 @@ def test_the_clone_after_the_deepest_one_is_flattened(make: Maker, clone_format:
     cinder.check()
 
 
-def test_clones_are_copies_where_no_depth_is_allowed(make: Maker, clone_format: int) -> None:
-    cinder = make(clone_format, rbd_max_clone_depth=0)
+def test_clones_are_copies_where_no_depth_is_allowed(make: Maker) -> None:
+    cinder = make(rbd_max_clone_depth=0)
     a = cinder.create("a")
     cinder.write(a)
     b = cinder.clone("b", a, 2)

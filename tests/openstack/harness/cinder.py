@@ -11,6 +11,8 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from . import scattered
+
 if TYPE_CHECKING:
     from openstack.cinder_driver.ledger import Backup, Snapshot, Volume
 
@@ -25,13 +27,14 @@ class Room:
         sys.path.insert(0, str(TESTS))
         from openstack.cinder_driver.ready import make_ready
 
-        make_ready(Path(settings["work"]))
+        make_ready(Path(settings["work"]), eventlet=settings.get("eventlet", False))
         from openstack.cinder_driver.content import Content
         from openstack.cinder_driver.service import Backups, Cinder
         from openstack.cinder_driver.site import Site
 
         conf = Path(settings["conf"])
-        self.cinder = Cinder(Site(conf, Path()), conf, seed=1)
+        site = Site(Path(settings["keyrings"]) / "ceph.conf", Path())
+        self.cinder = Cinder(site, conf, seed=1)
         self.backups = Backups(self.cinder)
         self.nothing = Content
         self.volumes: dict[str, Volume] = {}
@@ -100,7 +103,36 @@ class Room:
                 handle.write(random.Random(seed + number).randbytes(length))
             handle.flush()
 
+    def write_pieces(self, volume: str, writes: list[tuple[int, int]]) -> None:
+        """Pieces by offset and seed, as `scattered` knows them, by os-brick's handle."""
+        with self.cinder.attached(self.volumes[volume]) as handle:
+            for offset, seed in writes:
+                handle.seek(offset)
+                handle.write(scattered.piece(seed))
+            handle.flush()
+
+    def digest(self, volume: str) -> str:
+        """Of a volume, by `scattered`."""
+        return str(self.cinder.digest(self.volumes[volume]))
+
+    def digest_snapshot(self, snapshot: str) -> str:
+        return str(self.cinder.digest(self.snapshots[snapshot]))
+
+    def id(self, volume: str) -> str:
+        return str(self.volumes[volume].id)
+
     # --- cinder-backup
+
+    def know(self, label: str, id: str, size: int) -> None:
+        """A volume that another process made, or what has become of it."""
+        if label not in self.volumes:
+            self.volumes[label] = self.cinder.ledger.volume(label, size, id=id)
+        self.volumes[label].size = size
+        self.cinder.contents[id] = self.nothing(size=size)
+
+    def digest_backup(self, label: str) -> str:
+        """Of what the backup holds."""
+        return str(self.backups.digest(self.chains[label]))
 
     def back_up(self, label: str, volume: str, parent: str | None = None) -> None:
         """A full backup, or what has changed since `parent`."""
@@ -111,6 +143,10 @@ class Room:
     def restore(self, label: str, volume: str) -> None:
         """To a volume that is new."""
         self.backups.restore(self.chains[label], self.volumes[volume], new=True)
+
+    def restore_over(self, label: str, volume: str) -> None:
+        """To a volume that holds something."""
+        self.backups.restore(self.chains[label], self.volumes[volume], new=False)
 
     def delete_backup(self, label: str) -> None:
         self.backups.delete(self.chains.pop(label))

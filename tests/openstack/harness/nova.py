@@ -9,6 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from . import scattered
+
 SECRET = "457eb676-33da-42ec-9a8c-9293d545c337"
 
 
@@ -131,6 +133,18 @@ class Room:
     def import_file(self, uuid: str, path: str, name: str) -> None:
         """A config drive, say: a local file as the disk `name`."""
         self.disk(uuid, name).import_file(instance(uuid, 1), path, name)
+
+    def write(self, uuid: str, writes: list[tuple[int, int]]) -> None:
+        """What the guest writes to its root disk: pieces by offset and seed, as `scattered` knows them."""
+        with self.rbd.RBDVolumeProxy(self.disk(uuid).driver, f"{uuid}_disk") as image:
+            for offset, seed in writes:
+                image.write(scattered.piece(seed), offset)
+            image.flush()
+
+    def digest(self, uuid: str) -> str:
+        """Of the root disk, by `scattered`."""
+        with self.rbd.RBDVolumeProxy(self.disk(uuid).driver, f"{uuid}_disk", read_only=True) as image:
+            return scattered.digest(image)
 
     def flatten(self, uuid: str) -> None:
         self.disk(uuid).flatten()

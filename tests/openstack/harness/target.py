@@ -24,6 +24,8 @@ class Target:
     """The directory with `ceph.client.USER.keyring`, which would be /etc/ceph."""
     python: Path | None = None
     """What the modules themselves import from, if it is not installed."""
+    store: Path | None = None
+    """Of cowshed's: where it is."""
 
     @property
     def environment(self) -> dict[str, str]:

@@ -12,6 +12,7 @@ from cowshed.cli.output import Output, takes_format
 from cowshed.cli.places import image, image_or_snapshot, snapshot, takes
 from cowshed.cli.session import Session
 from cowshed.cli.verbs.images import order_from, takes_features, takes_order
+from cowshed.cli.verbs.new_images import Defaults, striping_from, takes_striping
 from cowshed.store import ChildInfo, ImageSpec, SnapSpec
 
 
@@ -24,6 +25,7 @@ from cowshed.store import ChildInfo, ImageSpec, SnapSpec
 )
 @takes(snapshot(), image("child", side="dest"))
 @takes_order
+@takes_striping
 @takes_features
 @click.option(
     "--rbd-default-clone-format",
@@ -38,6 +40,8 @@ def clone(
     child: ImageSpec,
     order: int | None,
     object_size: int | None,
+    stripe_unit: int | None,
+    stripe_count: int | None,
     features: list[str] | None,
     clone_format: str | None,
 ) -> None:
@@ -45,13 +49,16 @@ def clone(
 
     The parent may go at any time, unless a clone format of RBD's is asked for.
     """
+    striping = striping_from(stripe_unit, stripe_count)
     with session.open() as store:
+        defaults = Defaults.of(session, store, child.pool)
         store.clone(
             spec,
             child,
             order=order_from(order, object_size),
             features=features,
-            clone_format=int(clone_format) if clone_format else None,
+            striping=striping,
+            clone_format=defaults.clone_format(int(clone_format) if clone_format else None),
         )
 
 

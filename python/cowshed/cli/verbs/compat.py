@@ -1,4 +1,4 @@
-"""compat path, run, conf, keyring: what programs need that know RBD, and are to run on a store."""
+"""compat path, run, conf, keyring, disk: what programs need that know RBD, and are to run on a store."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cowshed.attach import FORMS
 from cowshed.cli.command import verb
 from cowshed.cli.session import Session
 from cowshed.errors import InvalidArgument, IOFailure, NotFound, PermissionDenied
@@ -143,6 +144,40 @@ def keyring(
     click.echo(
         f"cowshed: it belongs in /etc/ceph/ceph.{name}.keyring, for its user alone (mode 0600)", err=True
     )
+
+
+@verb(
+    "compat disk",
+    examples="""
+    virsh dumpxml vm1 | cowshed compat disk - > vm1.xml
+    cowshed compat disk connection.json --print blockdev
+    cowshed compat disk vm1.xml --nbd tcp:store1:10809 --tls-dir /etc/pki/qemu
+    """,
+)
+@click.argument("file")
+@click.option(
+    "--print", "form", type=click.Choice(FORMS), default="libvirt", help="As what. Default: libvirt."
+)
+@click.option("--nbd", metavar="ADDRESS", help="The daemon's NBD server: unix:PATH or tcp:HOST:PORT.")
+@click.option("--tls-dir", metavar="DIR", help="With ca-cert.pem and so on, for an NBD server with TLS.")
+@click.pass_obj
+def disk(session: Session, file: str, form: str, nbd: str | None, tls_dir: str | None) -> None:
+    """Print what a guest is given in place of an rbd disk: the daemon's NBD export of the same image.
+
+    FILE (- is stdin) holds libvirt's XML of a disk or of a whole domain, as Nova makes it, or the JSON of an
+    RBD connection, as Cinder's driver does. Nothing is touched.
+    """
+    from cowshed.attach.rbd_disks import as_nbd
+    from cowshed.cli.files import reading
+    from cowshed.cli.verbs.map import nbd_server
+    from cowshed.errors import FormatError
+
+    with reading(file) as stream:
+        try:
+            text = stream.read().decode()
+        except UnicodeDecodeError:
+            raise FormatError(f"{file!r} is no text in UTF-8") from None
+    print(as_nbd(text, nbd_server(session, nbd, tls_dir), form))
 
 
 def _fingerprint(session: Session) -> bytes | None:

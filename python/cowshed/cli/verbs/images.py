@@ -13,6 +13,7 @@ from cowshed.cli.output import Output, print_table, takes_format, timestamp
 from cowshed.cli.places import Room, RoomPlace, image, image_or_snapshot, takes
 from cowshed.cli.session import Session
 from cowshed.cli.sizes import format_size, size_in_bytes, size_in_mib
+from cowshed.cli.verbs.new_images import Defaults, striping_from, takes_striping
 from cowshed.errors import InvalidArgument
 from cowshed.store import ImageSpec, ImageStat, ParentInfo, SnapSpec, Store
 
@@ -73,6 +74,7 @@ def takes_size(function: Any) -> Any:
 @takes(image())
 @takes_size
 @takes_order
+@takes_striping
 @takes_features
 @click.pass_obj
 def create(
@@ -81,12 +83,21 @@ def create(
     size: int,
     order: int | None,
     object_size: int | None,
+    stripe_unit: int | None,
+    stripe_count: int | None,
     features: list[str] | None,
 ) -> None:
     """Make an empty image. It takes no space until something is written."""
-    chosen = order_from(order, object_size)
+    chosen, striping = order_from(order, object_size), striping_from(stripe_unit, stripe_count)
     with session.open() as store:
-        store.create(spec, size, order=chosen, features=features)
+        defaults = Defaults.of(session, store, spec.pool)
+        store.create(
+            spec,
+            size,
+            order=defaults.order(chosen),
+            features=defaults.features(features),
+            striping=defaults.striping(striping),
+        )
 
 
 @verb(
@@ -230,6 +241,8 @@ def _info_document(stat: ImageStat) -> dict[str, Any]:
             "trash": False,
             "overlap": stat.parent.overlap,
         }
+    if stat.striping:
+        document |= {"stripe_unit": stat.stripe_unit, "stripe_count": stat.stripe_count}
     return document
 
 
@@ -255,6 +268,8 @@ def _info_lines(stat: ImageStat) -> list[str]:
         lines.append(f"\tprotected: {stat.protected}")
     if stat.parent:
         lines += [f"\tparent: {stat.parent}", f"\toverlap: {format_size(stat.parent.overlap)}"]
+    if stat.striping:
+        lines += [f"\tstripe unit: {format_size(stat.stripe_unit)}", f"\tstripe count: {stat.stripe_count}"]
     return lines
 
 

@@ -94,13 +94,13 @@ def map_(
     if form is not None:
         from cowshed.attach.printed import printed
 
-        print(printed(form, spec, _server(session, nbd, tls_dir), read_only=read_only))
+        print(printed(form, spec, nbd_server(session, nbd, tls_dir), read_only=read_only))
         return
     from cowshed.attach.devices import map_image
 
     made = map_image(
         spec,
-        (None if nbd or tls_dir else _endpoint(session)) or _server(session, nbd, tls_dir),
+        (None if nbd or tls_dir else _endpoint(session)) or nbd_server(session, nbd, tls_dir),
         read_only=read_only,
         device_type=device_type,
         patience=timeout,
@@ -122,7 +122,10 @@ def _endpoint(session: Session) -> TcpEndpoint | None:
     return endpoint if isinstance(endpoint, TcpEndpoint) else None
 
 
-def _server(session: Session, nbd: str | None, tls_dir: str | None) -> Server:
+def nbd_server(session: Session, nbd: str | None, tls_dir: str | None) -> Server:
+    """Where `--nbd` and `--tls-dir` say that disks are, or else the daemon of the session's store. Raises
+    NotFound where there is none, InvalidArgument.
+    """
     from cowshed.attach.server import parse_server, server_of, with_tls
 
     return with_tls(parse_server(nbd) if nbd else server_of(session.target), tls_dir)

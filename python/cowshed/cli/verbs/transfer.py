@@ -15,6 +15,7 @@ from cowshed.cli.places import PathPlace, Room, image, image_or_snapshot, takes
 from cowshed.cli.session import Session
 from cowshed.cli.sizes import format_size
 from cowshed.cli.verbs.images import order_from, takes_order
+from cowshed.cli.verbs.new_images import Defaults
 from cowshed.errors import InvalidArgument
 from cowshed.store import DEFAULT_POOL, ImageSpec, SnapSpec
 
@@ -108,6 +109,7 @@ def import_(
         if export_format == "2":
             import_with_snapshots(store, spec, file, order=chosen, progress=shown)
             return
+        defaults = Defaults.of(session, store, spec.pool)
         import_image(
             store,
             spec,
@@ -115,7 +117,8 @@ def import_(
             format=input_format,
             snapshot=input_snapshot,
             allow_backing_outside=allow_backing_outside,
-            order=chosen,
+            order=defaults.order(chosen),
+            features=defaults.features(None),
             progress=shown,
         )
 

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import ClassVar, Literal, Self
 
 from cowshed.compat import answers
-from cowshed.compat.conf import Conf, normal
+from cowshed.compat.conf import Conf, cluster_of_file, normal
 from cowshed.compat.finding import Found, find
 from cowshed.compat.rados.errors import (
     Error,
@@ -119,7 +119,7 @@ class Rados:
     def _name_cluster(self, path: str) -> None:
         """A cluster that was not named is called as its file."""
         if not self._conf.cluster:
-            self._conf.cluster = Path(path).stem
+            self._conf.cluster = cluster_of_file(path)
 
     def conf_parse_argv(self, args: Sequence[str]) -> list[str]:
         """Take the options that are the configuration's out of a command line; returns the rest."""
@@ -292,10 +292,10 @@ class Rados:
             self.store.create_pool(pool_name)
 
     def delete_pool(self, pool_name: str) -> None:
-        """Raises ObjectNotFound; ObjectBusy while it holds images (a cluster would delete them)."""
+        """With all that it holds, as a cluster whose `mon_allow_pool_delete` is on. Raises ObjectNotFound."""
         self.require_state("connected")
         with asking(f"error deleting pool '{name_text(pool_name, 'pool_name')}'"):
-            self.store.remove_pool(pool_name)
+            self.store.remove_pool(pool_name, with_images=True)
 
     def get_pool_base_tier(self, pool_id: int) -> int:
         """The pool itself: there are no tiers."""

@@ -151,6 +151,8 @@ _OF_ERRNO: dict[int, type[Error]] = {
 def make_ex(ret: int, msg: object) -> Error:
     """The exception for an answer `-errno` (either sign) to the call that `msg` names."""
     number = abs(ret)
+    if number > MAX_ERRNO:
+        return ExtendMismatch(msg, number, number - MAX_ERRNO)
     return _OF_ERRNO.get(number, OSError)(msg, errno=number)
 
 

@@ -31,6 +31,7 @@ from cowshed.store import ObjectStep, steps
 LIBRADOS_ALL_NSPACES = "\x01"
 """As an Ioctx's namespace: objects of all of them are listed."""
 _PAGE = 1000
+_COMPARISONS = frozenset({"compare", "compare-omap", "assert-version"})
 
 
 class ObjectCalls(Scoped):
@@ -127,7 +128,8 @@ class ObjectCalls(Scoped):
                 found = here.store.change_object(here.pool, key, change, namespace=here.namespace)
         except Exception as error:
             if isinstance(error.__cause__, Mismatch):
-                raise make_ex(refusal, what) from error.__cause__
+                other = error.__cause__.offset
+                raise make_ex(refusal if other is None else MAX_ERRNO + other, what) from error.__cause__
             raise
         if found:
             self._last_version = found.version
@@ -187,6 +189,10 @@ class ObjectCalls(Scoped):
         self.scope()
         change, refusal = _of(write_op, WriteOp, "write_op").taken()
         what = f"Failed to operate write op for oid {name_text(oid, 'oid')}"
+        if change and all(step.do in _COMPARISONS for step in change):
+            change.insert(
+                0, steps.assert_exists()
+            )  # what changes nothing is a question, and needs the object
         if change:
             self._change(what, oid, *change, refusal=refusal)
 
@@ -235,7 +241,8 @@ class ObjectCalls(Scoped):
         def ask(oid: str) -> None:
             here = self.scope()
             found = here.store.object_omap_values(here.pool, oid, wanted, namespace=here.namespace)
-            answer.fill(sorted(found.items(), key=lambda pair: pair[0].encode()))
+            pairs = sorted(found.items(), key=lambda pair: pair[0].encode())
+            answer.fill([(key, value or None) for key, value in pairs])
 
         _of(read_op, ReadOp, "read_op").questions.append(ask)
         return answer, 0
@@ -250,7 +257,7 @@ class ObjectCalls(Scoped):
             for key, value in _omap_pairs(self.scope(), oid, after, prefix):
                 if 0 <= most <= len(found):
                     break
-                found.append((key, value if values else None))
+                found.append((key, (value or None) if values else None))
             answer.fill(found)
 
         _of(read_op, ReadOp, "read_op").questions.append(ask)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from cowshed.compat.rados.errors import MAX_ERRNO, Error, make_ex, name_bytes, name_text, whole
+from cowshed.compat.rados.errors import Error, make_ex, name_bytes, name_text, whole
 from cowshed.store import ObjectStep, steps
 
 if TYPE_CHECKING:
@@ -109,8 +109,8 @@ class WriteOp:
         )
 
     def cmpext(self, cmp_buf: bytes, offset: int = 0) -> None:
-        """Refuse the operation unless these bytes are there."""
-        self._compare(steps.compare(whole(offset), name_bytes(cmp_buf, "cmp_buf")), MAX_ERRNO)
+        """Refuse the operation unless these bytes are there: ExtendMismatch, or errno 4095 for the first."""
+        self.steps.append(steps.compare(whole(offset), name_bytes(cmp_buf, "cmp_buf")))
 
     def omap_cmp(self, key: str, val: str, cmp_op: int = LIBRADOS_CMPXATTR_OP_EQ) -> None:
         """Refuse the operation unless the key has this value. Only equality is known here."""
@@ -125,7 +125,7 @@ class WriteOp:
         self.refusals.append(refusal)
 
     def taken(self) -> tuple[list[ObjectStep], int]:
-        """The steps, which are forgotten, and the errno for a comparison that does not hold."""
+        """The steps, which are forgotten, and the errno for a comparison (but of data) that does not hold."""
         found, refusal = list(self.steps), next(iter(self.refusals), errno.ECANCELED)
         self.release()
         return found, refusal
@@ -163,7 +163,10 @@ class ReadOpCtx(ReadOp, OpCtx):
 
 
 class OmapIterator(Iterator[tuple[str, bytes | None]]):
-    """Keys and values of an omap, once the ReadOp was operated; None for values that were not asked for."""
+    """Keys and values of an omap, once the ReadOp was operated.
+
+    None for values that were not asked for; and, as with the real module, for those that are empty.
+    """
 
     def __init__(self, ioctx: ObjectCalls) -> None:
         self.ioctx = ioctx

@@ -7,8 +7,14 @@ from cowshed.compat.scope import Scope
 
 def setting(scope: Scope, key: str) -> str:
     """The value of an `rbd_…` key for a pool. Raises NotFound for the pool."""
-    of_pool = scope.store.pool_metadata(scope.pool).get(f"conf_{key}")
-    return scope.conf.get(key) or "" if of_pool is None else of_pool
+    return settings(scope, key)[key]
+
+
+def settings(scope: Scope, *keys: str) -> dict[str, str]:
+    """Those of several keys, for one question to the store."""
+    # Only what was set there: the list of all keys and what holds for each is ten times as long.
+    of_pool = scope.store.pool_metadata(scope.pool)
+    return {key: of_pool.get(f"conf_{key}") or scope.conf.get(key) or "" for key in keys}
 
 
 def given(scope: Scope, key: str) -> str | None:
@@ -19,8 +25,3 @@ def given(scope: Scope, key: str) -> str | None:
 def clone_format(scope: Scope) -> int:
     """RBD's format of clones made in a pool: 1 or 2. `auto` is 1, as where old clients are let in."""
     return 2 if setting(scope, "rbd_default_clone_format") == "2" else 1
-
-
-def truth(scope: Scope, key: str) -> bool:
-    """The value of a key that is on or off."""
-    return setting(scope, key) == "true"

@@ -18,6 +18,7 @@ from cowshed.compat.rbd.image_facts import Facts
 from cowshed.compat.rbd.image_off import SwitchedOff
 from cowshed.compat.rbd.image_settings import Settings
 from cowshed.compat.rbd.image_snapshots import Snapshots
+from cowshed.compat.rbd.opened import shown
 from cowshed.compat.rbd.translating import answering
 from cowshed.errors import CowshedError
 from cowshed.errors import InvalidArgument as BadName
@@ -53,7 +54,7 @@ class Image(Asynchronous, Snapshots, Clones, Facts, Settings, SwitchedOff):
             raise InvalidArgument("image name or image id was not specified")
         if named is not None and by_id is not None:
             raise InvalidArgument("only need to specify image name or image id")
-        self.name = (named or by_id or "").encode("utf-8", "surrogateescape")
+        self.name: bytes | str = (named or by_id or "").encode("utf-8", "surrogateescape")
         self._called = self.name
         self._read_only = bool(read_only)
         self._opening: Completion | None = None
@@ -64,14 +65,14 @@ class Image(Asynchronous, Snapshots, Clones, Facts, Settings, SwitchedOff):
 
     def _open(self, name: str | None, image_id: str | None, snapshot: str | None) -> None:
         store, pool, namespace = self._scope.store, self._scope.pool, self._scope.namespace
-        with answering(f"error opening image {self.name!r} at snapshot {snapshot}", errnos=_NO_SUCH):
-            if name is None:
-                spec = store.find_image(pool, image_id or "", namespace)
-            else:
-                spec = ImageSpec(pool, namespace, name)
-            if self._read_only:
-                self._id = store.stat(spec).id
-            else:
+        with answering(f"error opening image {self.name!r} at snapshot {shown(snapshot)}", errnos=_NO_SUCH):
+            spec = ImageSpec(pool, namespace, image_id or "" if name is None else name, by_id=name is None)
+            if self._read_only or name is None:
+                found = store.stat(spec)
+                self._id = found.id
+                if name is None:
+                    self.name = found.name
+            if not self._read_only:
                 self._head = store.open(spec)
                 self._id = self._head.image_id
             self._closed = False

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TypedDict
 
 from cowshed.compat.rbd import arguments
-from cowshed.compat.rbd.arguments import integer, text, unsigned
+from cowshed.compat.rbd.arguments import text, unsigned
+from cowshed.compat.rbd.layout import Layout
 from cowshed.compat.rbd.opened import Opened, answered
+from cowshed.compat.rbd.progress import OnProgress, following
 from cowshed.compat.rbd.translating import make_error
-from cowshed.store import ChildInfo, ImageSpec, Progress
-from cowshed.store.features import NAMES
+from cowshed.store import ChildInfo, ImageSpec
+from cowshed.store.features import check_new
 
-_ORDERS = range(12, 26)
-_MUTABLE = ("exclusive-lock", "object-map", "fast-diff")
+_MUTABLE = ("exclusive-lock", "object-map", "fast-diff", "journaling")
 _REMOVABLE = (*_MUTABLE, "deep-flatten")
 
 
@@ -26,14 +27,15 @@ class Child(TypedDict):
 
 
 class Clones(Opened):
-    """`on_progress(done, total)` is called as work goes on; what it returns means nothing."""
+    """`on_progress(done, total)` is called as work goes on."""
 
-    @answered("error flattening")
-    def flatten(self, on_progress: Callable[[int, int], object] | None = None) -> None:
+    @answered("error flattening {image}")
+    def flatten(self, on_progress: OnProgress | None = None) -> None:
         """Drop the link to the parent; nothing is copied. Raises InvalidArgument without a parent."""
         if self._snap is not None and self._stat().parent is None:
             raise make_error(22, f"error flattening {self._called!r}")
-        self._scope.store.flatten(self._changeable(), progress=_progress(on_progress))
+        told = following(on_progress, f"error flattening {self._called!r}")
+        self._scope.store.flatten(self._changeable(), progress=told)
 
     @answered("error copying")
     def copy(
@@ -50,9 +52,10 @@ class Clones(Opened):
 
         Raises TypeError, InvalidArgument, ImageExists, ArgumentOutOfRange.
         """
-        target, order = self._target(dest_ioctx, dest_name), _order(order)
-        self._scope.store.copy(self._chosen(), target, order=order)
-        self._switch(target, features)
+        asked = Layout.of(features, order, stripe_unit, stripe_count, data_pool)
+        target, striping, wanted = self._prepared(dest_ioctx, dest_name, asked)
+        self._scope.store.copy(self._chosen(), target, order=asked.order or None, striping=striping)
+        self._switch(target, wanted)
 
     @answered("error deep copying")
     def deep_copy(
@@ -66,23 +69,30 @@ class Clones(Opened):
         data_pool: str | None = None,
     ) -> None:
         """As `copy`, with snapshots and parent."""
-        target, order = self._target(dest_ioctx, dest_name), _order(order)
-        self._scope.store.deep_copy(self._chosen(), target, order=order)
-        self._switch(target, features)
+        asked = Layout.of(features, order, stripe_unit, stripe_count, data_pool)
+        target, striping, wanted = self._prepared(dest_ioctx, dest_name, asked)
+        self._scope.store.deep_copy(self._chosen(), target, order=asked.order or None, striping=striping)
+        self._switch(target, wanted)
 
-    def _target(self, ioctx: object, name: str) -> ImageSpec:
+    def _prepared(
+        self, ioctx: object, name: str, asked: Layout
+    ) -> tuple[ImageSpec, tuple[int, int] | None, tuple[str, ...] | None]:
+        """A copy's name, striping and features (None: the source's), checked."""
         scope = arguments.scope(ioctx)
         named = text(name, "dest_name")
         if scope.store is not self._scope.store and scope.store.target != self._scope.store.target:
             raise make_error(95, f"error copying image {self._called!r} to another store")
-        return ImageSpec(scope.pool, scope.namespace, named)
+        message = f"error copying image {self._called!r} to {named!r}"
+        source = self._stat() if asked.spread else None
+        asked.check_after(source, scope, message)
+        wanted = None if asked.features is None else check_new(asked.features_for(scope, message) or ())
+        return ImageSpec(scope.pool, scope.namespace, named), asked.striping_after(source), wanted
 
-    def _switch(self, target: ImageSpec, features: int | None) -> None:
+    def _switch(self, target: ImageSpec, features: tuple[str, ...] | None) -> None:
         """Give a copy the features that were asked for, as far as they can be switched."""
         if features is None:
             return
-        wanted = {name for bit, name in enumerate(NAMES) if unsigned(features) >> bit & 1}
-        has = set(self._scope.store.stat(target).features)
+        wanted, has = set(features), set(self._scope.store.stat(target).features)
         for change, enabled in ((has - wanted, False), (wanted - has, True)):
             names = [name for name in (_MUTABLE if enabled else _REMOVABLE) if name in change]
             if names:
@@ -147,22 +157,3 @@ class ChildIterator:
 
     def __iter__(self) -> Iterator[Child]:
         yield from self._children
-
-
-def _order(order: int | None) -> int | None:
-    """Raises ArgumentOutOfRange for what is no object order."""
-    if order is None:
-        return None
-    if integer(order) not in _ORDERS:
-        raise make_error(33, "error copying image: order")
-    return integer(order)
-
-
-def _progress(on_progress: Callable[[int, int], object] | None) -> Progress | None:
-    if on_progress is None:
-        return None
-
-    def told(done: int, total: int) -> None:
-        on_progress(done, total)
-
-    return told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from dataclasses import replace
 from typing import Any
 
 from cowshed.compat.rbd.arguments import unsigned
@@ -33,7 +34,7 @@ class Facts(Opened):
         return {
             "size": size,
             "obj_size": found.object_size,
-            "num_objs": -(-size >> found.order),
+            "num_objs": replace(found, size=size).objects,
             "order": found.order,
             "block_name_prefix": found.block_name_prefix,
             "parent_pool": _NO_POOL,
@@ -43,7 +44,7 @@ class Facts(Opened):
     @answered("error getting name for")
     def get_name(self) -> str:
         """Its name of now."""
-        return self._spec().image
+        return self._stat().name
 
     @answered("error getting id for")
     def id(self) -> str:
@@ -70,7 +71,7 @@ class Facts(Opened):
     @answered("error getting flags for")
     def flags(self) -> int:
         """0: nothing here can become invalid."""
-        self._spec()
+        self._stat()
         return 0
 
     @answered("error getting overlap for")
@@ -117,12 +118,12 @@ class Facts(Opened):
 
     @answered("error getting stripe unit for")
     def stripe_unit(self) -> int:
-        return self._stat().object_size
+        """In bytes."""
+        return self._stat().stripe_unit
 
     @answered("error getting stripe count for")
     def stripe_count(self) -> int:
-        self._spec()
-        return 1
+        return self._stat().stripe_count
 
     @answered("error getting create timestamp for")
     def create_timestamp(self) -> datetime.datetime:

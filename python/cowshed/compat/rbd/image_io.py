@@ -13,6 +13,9 @@ from cowshed.compat.rbd.translating import make_error
 from cowshed.errors import InvalidArgument
 from cowshed.store import Image as StoreImage
 
+_MOST_DISCARDED = (1 << 31) - 1
+"""librbd counts what it discards in an int, and refuses more."""
+
 
 class InputOutput(Locks):
     """librbd's rule for ranges: what begins within the image is cut at its end, the rest is refused."""
@@ -45,7 +48,9 @@ class InputOutput(Locks):
 
     @answered("error discarding region of")
     def discard(self, offset: int, length: int) -> None:
-        """The range reads as zeros then, and takes no space."""
+        """The range reads as zeros then, and takes no space. Raises InvalidArgument for 2 GiB or more."""
+        if unsigned(length) > _MOST_DISCARDED:
+            raise make_error(22, f"error discarding region {offset}~{length}")
         self._unmap(offset, length, lambda disk, start, part: disk.discard(start, part))
 
     @answered("error zeroing region of")
@@ -84,10 +89,11 @@ class InputOutput(Locks):
     ) -> None:
         """Call `iterate_cb(offset, length, exists)` for each extent that changed since a snapshot.
 
-        With None as the snapshot: for all that has data. The other end is the image, or the snapshot that
-        is chosen. Exact to 4 KiB, or with `whole_object` widened to whole objects. What the callback raises
-        comes out of this call; a negative number that it returns ends it as that errno. A clone's own data
-        and what it shares with its parent are one here: `include_parent` makes no difference.
+        With None as the snapshot: for all that has data; without `include_parent` for that in which a clone
+        differs from its parent. The other end is the image, or the snapshot that is chosen. Exact to 4 KiB,
+        or with `whole_object` widened to whole objects, as far as they lie within the range: `exists` then
+        says whether there is data anywhere in the object. What the callback raises comes out of this call; a
+        negative number that it returns ends it as that errno.
 
         Raises ImageNotFound, InvalidArgument for a newer snapshot or a range behind the end.
         """
@@ -102,10 +108,13 @@ class InputOutput(Locks):
         length = _within(disk, offset, length)
         if not length:
             return
-        found = disk.diff(start, offset=offset, length=length)
+        found = disk.diff(start, offset=offset, length=length, own=not include_parent)
         extents: Iterator[tuple[int, int, bool]] = ((e.offset, e.length, e.exists) for e in found)
+        if start is None:
+            # Zeros that hide a parent's data are a clone's own as other data is.
+            extents = ((at, size, True) for at, size, _ in extents)
         if whole_object:
-            extents = _widened(extents, 1 << self._stat().order, disk.size)
+            extents = _widened(extents, 1 << self._stat().order, disk, range(offset, offset + length))
         for extent in extents:
             answer = iterate_cb(*extent)
             if isinstance(answer, int) and answer < 0:
@@ -123,17 +132,25 @@ def _within(disk: StoreImage, offset: int, length: int) -> int:
 
 
 def _widened(
-    extents: Iterator[tuple[int, int, bool]], step: int, size: int
+    extents: Iterator[tuple[int, int, bool]], step: int, disk: StoreImage, within: range
 ) -> Iterator[tuple[int, int, bool]]:
-    """Each object that an extent touches, once; there is data in it if in any of them."""
-    last: tuple[int, int, bool] | None = None
+    """Each object that an extent touches, once, cut to the range that was asked for."""
+    last: tuple[int, bool] | None = None
     for offset, length, exists in extents:
         for start in range(offset - offset % step, offset + length, step):
             if last and last[0] == start:
-                last = start, last[1], last[2] or exists
+                last = start, last[1] or exists
                 continue
             if last:
-                yield last
-            last = start, min(step, size - start), exists
+                yield _whole(*last, step, disk, within)
+            last = start, exists
     if last:
-        yield last
+        yield _whole(*last, step, disk, within)
+
+
+def _whole(start: int, exists: bool, step: int, disk: StoreImage, within: range) -> tuple[int, int, bool]:
+    """An object: there is data in it if in what changed, or else if anywhere."""
+    end = min(start + step, disk.size)
+    exists = exists or next(iter(disk.diff(offset=start, length=end - start)), None) is not None
+    first, last = max(start, within.start), min(end, within.stop)
+    return first, last - first, exists

@@ -50,18 +50,18 @@ class SwitchedOff(Opened):
     @answered("error getting mirror info for")
     def mirror_image_get_info(self) -> dict[str, Any]:
         """`global_id`, `state` (RBD_MIRROR_IMAGE_DISABLED), `primary`."""
-        self._spec()
+        self._stat()
         return _NOT_MIRRORED.copy()
 
     @answered("error getting mirror mode for")
     def mirror_image_get_mode(self) -> int:
-        self._spec()
+        self._stat()
         return constants.RBD_MIRROR_IMAGE_MODE_JOURNAL
 
     @answered("error getting mirror status for")
     def mirror_image_get_status(self) -> dict[str, Any]:
         return {
-            "name": self._spec().image,
+            "name": self._stat().name,
             "id": self._id,
             "info": _NOT_MIRRORED.copy(),
             "remote_statuses": [],

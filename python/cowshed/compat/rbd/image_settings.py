@@ -9,7 +9,6 @@ from cowshed.compat.rbd import constants
 from cowshed.compat.rbd.arguments import text
 from cowshed.compat.rbd.opened import Opened, answered
 from cowshed.errors import InvalidArgument, NotFound
-from cowshed.store import ImageSpec
 
 _SOURCES = {
     "config": constants.RBD_CONFIG_SOURCE_CONFIG,
@@ -42,16 +41,11 @@ class Settings(Opened):
 
     @answered("error removing metadata for")
     def metadata_remove(self, key: str) -> None:
-        key, spec = text(key, "key"), self._open_for_removal()
+        key, spec = text(key, "key"), self._open_for_changes()
         try:
             self._scope.store.remove_metadata(spec, key)
         except NotFound:
             raise KeyError(f"no metadata {key!r} for image {self._called!r}") from None
-
-    def _open_for_removal(self) -> ImageSpec:
-        """As `_open_for_changes`, found already: what is not found next is the key."""
-        self._open_for_changes()  # raises ReadOnlyImage
-        return self._spec()
 
     @answered("error listing metadata for")
     def metadata_list(self) -> MetadataIterator:
@@ -74,7 +68,7 @@ class Settings(Opened):
 
     @answered("error removing config for")
     def config_remove(self, key: str) -> None:
-        key, spec = text(key, "key"), self._open_for_removal()
+        key, spec = text(key, "key"), self._open_for_changes()
         try:
             self._scope.store.remove_config(key, image=spec)
         except (NotFound, InvalidArgument):

@@ -8,9 +8,9 @@ from typing import Any
 
 from cowshed.compat.rbd import constants
 from cowshed.compat.rbd.arguments import integer, text, unsigned
-from cowshed.compat.rbd.errors import ImageNotFound
 from cowshed.compat.rbd.opened import Opened, answered
 from cowshed.compat.rbd.translating import make_error
+from cowshed.errors import InvalidArgument, NotFound
 from cowshed.store import GroupSpec, SnapshotInfo
 
 _UNLIMITED = (1 << 64) - 1
@@ -25,15 +25,15 @@ _CREATE_FLAGS = constants.RBD_SNAP_CREATE_SKIP_QUIESCE | constants.RBD_SNAP_CREA
 class Snapshots(Opened):
     """Those that are named are the user's own; by id those of groups and of the trash are found, too."""
 
-    @answered("error creating snapshot of")
+    @answered("error creating snapshot {name} from {image}")
     def create_snap(self, name: str, flags: int = 0) -> None:
         """Raises ImageExists, DiskQuotaExceeded beyond the limit. Flags about quiescing are taken."""
         name = text(name, "name")
         if integer(flags) & ~_CREATE_FLAGS:
-            raise make_error(22, f"error creating snapshot {name!r} from {self._called!r}")
+            raise InvalidArgument(f"flags {flags} are not known")
         self._scope.store.create_snapshot(self._open_for_changes().at(name))
 
-    @answered("error renaming snapshot of")
+    @answered("error renaming snapshot of {image} from {srcname} to {dstname}")
     def rename_snap(self, srcname: str, dstname: str) -> None:
         """Raises ImageNotFound, ImageExists."""
         old, new = text(srcname, "srcname"), text(dstname, "dstname")
@@ -42,7 +42,7 @@ class Snapshots(Opened):
         if self._snap and self._snap.name == old:
             self._snap = self._by_id(self._snap.id)
 
-    @answered("error removing snapshot from")
+    @answered("error removing snapshot {name} from {image}")
     def remove_snap(self, name: str) -> None:
         """Raises ImageNotFound, ImageBusy when it is protected. One with clones of format 2 stays for them,
         out of sight, in the trash namespace.
@@ -50,7 +50,7 @@ class Snapshots(Opened):
         name = text(name, "name")
         self._scope.store.remove_snapshot(self._open_for_changes().at(name))
 
-    @answered("error removing snapshot from")
+    @answered("error removing snapshot {name} from {image} with flags {flags}")
     def remove_snap2(self, name: str, flags: int) -> None:
         """As `remove_snap`; flags (RBD_SNAP_REMOVE_…) unprotect it and flatten its clones before."""
         name, flags = text(name, "name"), unsigned(flags)
@@ -64,7 +64,7 @@ class Snapshots(Opened):
             store.unprotect_snapshot(at)
         store.remove_snapshot(at)
 
-    @answered("error removing snapshot from")
+    @answered("error removing snapshot {snap_id} from {image}")
     def remove_snap_by_id(self, snap_id: int) -> None:
         """Raises ImageNotFound, ImageBusy; that, too, for one in the trash that clones hold."""
         snap = self._by_id(unsigned(snap_id))
@@ -73,19 +73,19 @@ class Snapshots(Opened):
             raise make_error(16 if snap.namespace == "trash" else 22, f"error removing snapshot {snap.id}")
         self._scope.store.remove_snapshot(spec.at(snap.name))
 
-    @answered("error rolling back")
+    @answered("error rolling back image {image} to snapshot {name}")
     def rollback_to_snap(self, name: str) -> None:
         """Give the image the content and size of the snapshot; at once, whatever the size."""
         name = text(name, "name")
         self._scope.store.rollback(self._changeable().at(name))
 
-    @answered("error protecting snapshot of")
+    @answered("error protecting snapshot {image}@{name}")
     def protect_snap(self, name: str) -> None:
         """Raises ImageNotFound, ImageBusy when it is protected already."""
         name = text(name, "name")
         self._scope.store.protect_snapshot(self._open_for_changes().at(name))
 
-    @answered("error unprotecting snapshot of")
+    @answered("error unprotecting snapshot {image}@{name}")
     def unprotect_snap(self, name: str) -> None:
         """Raises ImageNotFound, InvalidArgument when it is not protected, ImageBusy when clones of format 1
         hold it.
@@ -93,7 +93,7 @@ class Snapshots(Opened):
         name = text(name, "name")
         self._scope.store.unprotect_snapshot(self._open_for_changes().at(name))
 
-    @answered("error checking snapshot of")
+    @answered("error checking if snapshot {image}@{name} is protected")
     def is_protected_snap(self, name: str) -> bool:
         return self._by_name(text(name, "name")).protected
 
@@ -103,7 +103,7 @@ class Snapshots(Opened):
         limit = self._scope.store.snapshot_limit(self._spec())
         return _UNLIMITED if limit is None else limit
 
-    @answered("error setting snapshot limit for")
+    @answered("error setting snapshot limit for {image}")
     def set_snap_limit(self, limit: int) -> int:
         """Returns 0. Raises an OSError (ERANGE) for fewer than there are."""
         limit = unsigned(limit)
@@ -124,13 +124,13 @@ class Snapshots(Opened):
         """In UTC, without a zone."""
         return moment(self._by_id(unsigned(snap_id)).created)
 
-    @answered("error setting snapshot of")
+    @answered("error setting image {image} to snapshot {name}")
     def set_snap(self, name: str | None) -> None:
         """Read from a snapshot from now on, and refuse writes; None: the image itself again."""
         named = text(name, "name", opt=True)
         self._choose(None if named is None else self._by_name(named))
 
-    @answered("error setting snapshot of")
+    @answered("error setting image {image} to snapshot {snap_id}")
     def set_snap_by_id(self, snap_id: int | None) -> None:
         """As `set_snap`, in any namespace."""
         self._choose(None if snap_id is None else self._by_id(unsigned(snap_id)))
@@ -139,7 +139,7 @@ class Snapshots(Opened):
     def snap_exists(self, name: str) -> bool:
         try:
             self._by_name(text(name, "name"))
-        except ImageNotFound:
+        except NotFound:
             return False
         return True
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import functools
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
-from cowshed.compat.rbd.errors import ImageNotFound, InvalidArgument, OSError, ReadOnlyImage
+from cowshed.compat.rbd.errors import InvalidArgument
 from cowshed.compat.rbd.translating import answering, make_error
-from cowshed.errors import NotFound
+from cowshed.errors import NotFound, ReadOnly
 from cowshed.store import ImageSpec, ImageStat, SnapshotInfo, SnapSpec
 
 if TYPE_CHECKING:
@@ -24,19 +25,35 @@ S = TypeVar("S", bound="Opened")
 def answered(doing: str) -> Callable[[Callable[Concatenate[S, P], R]], Callable[Concatenate[S, P], R]]:
     """For each public method: not on a closed image, and no error but librbd's comes out of it.
 
-    `doing` is what its errors say, as "error reading from".
+    `doing` is what its errors say before the image, as "error reading from"; or with places for it and for
+    arguments, as "error removing snapshot {name} from {image}".
     """
 
     def decorate(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+        named = inspect.signature(method) if "{" in doing else None
+
         @functools.wraps(method)
         def wrapper(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
             self.require_not_closed()
-            with answering(f"{doing} image {self._called!r}"):
+            if named is None:
+                message = f"{doing} image {self._called!r}"
+            else:
+                # Too many or too few arguments are left to the call itself.
+                given = named.bind_partial(self, *args, **kwargs).arguments
+                given = dict.fromkeys(named.parameters, None) | given
+                named_so = {name: shown(value) for name, value in given.items()}
+                message = doing.format(**named_so, image=repr(self._called))
+            with answering(message):
                 return method(self, *args, **kwargs)
 
         return wrapper
 
     return decorate
+
+
+def shown(value: object) -> str:
+    """As the real module writes an argument: text as bytes."""
+    return repr(value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value)
 
 
 class Opened:
@@ -67,70 +84,66 @@ class Opened:
             )
 
     def _spec(self) -> ImageSpec:
-        """What it is called now. Raises NotFound once it is removed."""
-        return self._scope.store.find_image(self._scope.pool, self._id, self._scope.namespace)
-
-    def _here(self) -> ImageSpec:
-        """What the next call of the store names it by: that raises NotFound, where this one need not."""
-        return self._scope.store.by_id(self._scope.pool, self._id, self._scope.namespace)
+        """What it is asked for by, whatever it is called now: its id, which holds in the trash, too."""
+        return ImageSpec(self._scope.pool, self._scope.namespace, self._id, by_id=True)
 
     def _chosen(self) -> ImageSpec | SnapSpec:
-        """The image, or the snapshot that is chosen: for the next call of the store."""
-        spec = self._here()
+        """The image, or the snapshot that is chosen."""
+        spec = self._spec()
         return spec.at(self._snap.name) if self._snap else spec
 
     def _stat(self) -> ImageStat:
         """Of the image itself."""
-        return self._scope.store.stat(self._here())
+        return self._scope.store.stat(self._spec())
 
     def _disk(self) -> StoreImage:
         """What is read: the snapshot that is chosen, or the image."""
         if self._snap is None:
             if self._head is None:
-                self._head = self._scope.store.open(self._here(), read_only=self._read_only)
+                self._head = self._scope.store.open(self._spec(), read_only=self._read_only)
             return self._head
         if self._frozen is None:
-            self._frozen = self._scope.store.open(self._here(), snapshot_id=self._snap.id)
+            self._frozen = self._scope.store.open(self._spec(), snapshot_id=self._snap.id)
         return self._frozen
 
     def _writable(self) -> StoreImage:
-        """The image, for writing. Raises ReadOnlyImage for one that was opened so, and with a snapshot."""
+        """The image, for writing. Raises ReadOnly for one that was opened so, and with a snapshot."""
         if self._read_only or self._snap is not None:
             raise self._not_writable()
         return self._disk()
 
     def _changeable(self) -> ImageSpec:
-        """What a change of the image is made to, by the next call. Raises ReadOnlyImage as `_writable`."""
+        """What a change of the image is made to. Raises ReadOnly as `_writable`."""
         if self._read_only or self._snap is not None:
             raise self._not_writable()
-        return self._here()
+        return self._spec()
 
     def _open_for_changes(self) -> ImageSpec:
         """As `_changeable`, for changes that a chosen snapshot does not hinder: those of snapshots."""
         if self._read_only:
             raise self._not_writable()
-        return self._here()
+        return self._spec()
 
-    def _not_writable(self) -> OSError:
-        return ReadOnlyImage(f"image {self._called!r} is open read-only, or to a snapshot", errno=30)
+    def _not_writable(self) -> ReadOnly:
+        return ReadOnly(f"image {self._called!r} is open read-only, or to a snapshot")
 
     def _snapshots(self) -> list[SnapshotInfo]:
         """All of them, those of groups and of the trash included."""
-        return self._scope.store.snapshots(self._here(), all_namespaces=True)
+        return self._scope.store.snapshots(self._spec(), all_namespaces=True)
 
     def _by_name(self, name: str) -> SnapshotInfo:
-        """The user's snapshot of that name. Raises ImageNotFound."""
+        """The user's snapshot of that name. Raises NotFound."""
         for snap in self._snapshots():
             if snap.namespace == "user" and snap.name == name:
                 return snap
-        raise ImageNotFound(f"error getting snapshot {name!r} of image {self._called!r}", errno=2)
+        raise NotFound(f"image {self._called!r} has no snapshot {name!r}")
 
     def _by_id(self, snap_id: int) -> SnapshotInfo:
-        """The snapshot with that id, in any namespace. Raises ImageNotFound."""
+        """The snapshot with that id, in any namespace. Raises NotFound."""
         for snap in self._snapshots():
             if snap.id == snap_id:
                 return snap
-        raise ImageNotFound(f"error getting snapshot {snap_id} of image {self._called!r}", errno=2)
+        raise NotFound(f"image {self._called!r} has no snapshot with the id {snap_id}")
 
     def _choose(self, snap: SnapshotInfo | None) -> None:
         frozen, self._frozen = self._frozen, None

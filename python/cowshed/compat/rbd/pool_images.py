@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cowshed.compat.rbd.arguments import scope, text, unsigned
-from cowshed.compat.rbd.defaults import clone_format, setting, truth
+from cowshed.compat.rbd.defaults import clone_format, settings
 from cowshed.compat.rbd.iterators import ImageIterator
 from cowshed.compat.rbd.layout import Layout
 from cowshed.compat.rbd.progress import OnProgress, following
@@ -11,6 +11,9 @@ from cowshed.compat.rbd.translating import answering
 from cowshed.store import ImageSpec
 
 Text = str | bytes
+_TO_TRASH = "rbd_move_to_trash_on_remove"
+_DELAY = "rbd_move_to_trash_on_remove_expire_seconds"
+_PARENT_TO_TRASH = "rbd_move_parent_to_trash_on_remove"
 
 
 class PoolImages:
@@ -30,8 +33,8 @@ class PoolImages:
     ) -> None:
         """A new image of `size` bytes.
 
-        `old_format` gives an image of today's format, as with librbd 16. Striping and `data_pool` are
-        checked, and of no meaning: data is not striped, and a store has one place for all.
+        `old_format` gives an image of today's format, as with librbd 16. Striping is kept and told, and of no
+        other meaning; `data_pool` is checked, and of none: a store has one place for all.
 
         Raises ImageExists, InvalidArgument, ArgumentOutOfRange (order), FunctionNotSupported (features),
         ImageNotFound (data pool, namespace), TypeError.
@@ -50,6 +53,7 @@ class PoolImages:
                 size,
                 order=layout.order_for(where, message),
                 features=layout.features_for(where, message),
+                striping=layout.striping_for(where, message),
             )
 
     def clone(
@@ -80,13 +84,15 @@ class PoolImages:
         with answering(message):
             parent = ImageSpec(source.pool, source.namespace, p_name).at(p_snapname)
             child = ImageSpec(target.pool, target.namespace, c_name)
-            of_parent = source.store.stat(parent).order if layout.order or layout.stripe_unit else 0
-            layout.check(target, message, smallest_order=of_parent, clone=True)
+            layout.check_clone(message)
+            of_parent = source.store.stat(parent) if layout.spread else None
+            layout.check_after(of_parent, target, message)
             target.store.clone(
                 parent,
                 child,
                 order=layout.order or None,
                 features=None if layout.features is None else layout.features_for(target, message),
+                striping=layout.striping_after(of_parent),
                 clone_format=clone_format(target),
             )
 
@@ -101,7 +107,8 @@ class PoolImages:
         return ImageIterator(ioctx)
 
     def remove(self, ioctx: object, name: Text, on_progress: OnProgress | None = None) -> None:
-        """Remove an image, or move it to the trash where `rbd_move_to_trash_on_remove` says so.
+        """Remove an image, or move it to the trash where `rbd_move_to_trash_on_remove` says so; a parent that
+        only clones hold also where `rbd_move_parent_to_trash_on_remove` does, until the last of them goes.
 
         Raises ImageNotFound, ImageHasSnapshots (with those that clones keep), ImageBusy while somebody has it
         open for writing, OSError with EMLINK while it belongs to a group.
@@ -111,11 +118,16 @@ class PoolImages:
         where = scope(ioctx)
         with answering(message):
             spec = ImageSpec(where.pool, where.namespace, name)
-            if truth(where, "rbd_move_to_trash_on_remove"):
-                delay = float(setting(where, "rbd_move_to_trash_on_remove_expire_seconds"))
-                where.store.trash_move(spec, delay=delay)
+            options = settings(where, _TO_TRASH, _DELAY, _PARENT_TO_TRASH)
+            if options[_TO_TRASH] == "true":
+                where.store.trash_move(spec, delay=float(options[_DELAY]))
             else:
-                where.store.remove(spec, unless_used=True, progress=following(on_progress, message))
+                where.store.remove(
+                    spec,
+                    unless_used=True,
+                    parent_to_trash=options[_PARENT_TO_TRASH] == "true",
+                    progress=following(on_progress, message),
+                )
 
     def rename(self, ioctx: object, src: Text, dest: Text) -> None:
         """Raises ImageNotFound, ImageExists, InvalidArgument."""

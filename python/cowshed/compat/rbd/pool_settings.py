@@ -25,10 +25,12 @@ class PoolSettings:
             where.store.namespaces(where.pool)
 
     def pool_stats_get(self, ioctx: object) -> dict[str, int]:
-        """Counts, and sizes in bytes; the `max` ones are those of the images as they are now."""
+        """Counts, and sizes in bytes, of the Ioctx's namespace; the `max` ones are those of the images as
+        they are now.
+        """
         where = scope(ioctx)
         with answering("error retrieving pool stats"):
-            stats = where.store.pool_stats(where.pool)
+            stats = where.store.pool_stats(where.pool, where.namespace)
         return {
             "image_count": stats.images,
             "image_provisioned_bytes": stats.provisioned,

@@ -20,14 +20,15 @@ def following(
 ) -> Progress | None:
     """What a store is to call. What the function raises is shown and changes nothing, as with librbd.
 
-    When it answers with a negative errno, the work ends with that, under `message`.
+    When it answers with a negative errno, the work ends with that, under `message`. Where the store does not
+    know the whole yet, it is told as more than what is done: librbd's users take it for a whole.
     """
     if on_progress is None:
         return None
 
     def told(done: int, total: int, /) -> None:
         try:
-            answer = on_progress(done, total)
+            answer = on_progress(done, total or done + 1)
         except Exception:
             traceback.print_exc()
             return
