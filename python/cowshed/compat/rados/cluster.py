@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Literal, Self
 
-from cowshed.compat import answers
+from cowshed.compat import monitor
 from cowshed.compat.addresses import is_client_address
 from cowshed.compat.conf import Conf, cluster_of_file, normal
 from cowshed.compat.finding import Found, find
@@ -231,13 +231,13 @@ class Rados:
         """The store's id."""
         self.require_state("connected")
         with asking("error getting cluster fsid"):
-            return self.store.facts().id
+            return monitor.store_id(self.store)
 
     def get_cluster_stats(self) -> dict[str, int]:
         """Sizes in KiB: `kb`, `kb_used`, `kb_avail`; and `num_objects`."""
         self.require_state("connected")
         with asking(f"Rados.get_cluster_stats({self.rados_id}): get_stats failed"):
-            return answers.cluster_stats(self.store)
+            return monitor.cluster_stats(self.store)
 
     def get_instance_id(self) -> int:
         """The number of this client, which no other has."""
@@ -264,10 +264,10 @@ class Rados:
     def ping_monitor(self, mon_id: str) -> str:
         """What the monitor says of itself, as JSON."""
         self.require_state("connected")
-        if name_text(mon_id, "mon_id") != answers.MONITOR:
+        if name_text(mon_id, "mon_id") != monitor.MONITOR:
             raise make_ex(errno.ENOENT, f"error calling ping_monitor ({mon_id})")
         with asking(f"error calling ping_monitor ({mon_id})"):
-            return answers.ping(self.store)
+            return monitor.ping(self.store)
 
     # --- pools
 
@@ -275,7 +275,7 @@ class Rados:
         """Names, in the order of their making."""
         self.require_state("connected")
         with asking("error listing pools"):
-            return [pool.name for pool in answers.pools_by_id(self.store)]
+            return [pool.name for pool in monitor.pools_by_id(self.store)]
 
     def pool_exists(self, pool_name: str) -> bool:
         self.require_state("connected")
@@ -377,7 +377,7 @@ class Rados:
         name_text(cmd, "cmd")
         name_bytes(inbuf, "inbuf")
         with asking("mon_command"):
-            return answers.answer(self.store, self._conf, cmd, unknown)
+            return monitor.answer(self.store, self._conf, cmd, unknown)
 
     def service_daemon_register(self, service: str, daemon: str, metadata: dict[str, str]) -> None:
         """Make a daemon known, once: no one here asks for it. Raises ObjectExists."""
