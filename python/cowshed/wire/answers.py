@@ -27,6 +27,8 @@ class DaemonInfo:
     """`tcp:HOST:PORT` where holders of tokens reach it."""
     certificate: str | None = None
     """The SHA-256 of its certificate in hexadecimal; None where it has no TLS."""
+    store_id: str | None = None
+    """`StoreFacts.id`, which those are told, too, who may not ask for the facts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class HandleInfo:
 
     id: str
     spec: str
+    image_id: str
+    """The image's, which stays when it is renamed."""
     size: int
     """Now."""
     read_only: bool
