@@ -55,8 +55,9 @@ def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         return
     with clustered(work) as cluster:
         # Those that the real cluster of tests/ceph has.
-        for pool in set(POOLS) - {line.strip() for line in run(cluster.store, "pool", "ls").splitlines()}:
-            run(cluster.store, "pool", "create", pool)
+        with cowshed.open(cluster.store) as store:
+            for pool in set(POOLS) - {pool.name for pool in store.pools()}:
+                store.create_pool(pool)
         cluster.keyring("admin", "--role", "admin")
         for user in ("glance", "nova", "cinder", "cinder-backup"):
             cluster.keyring(user)

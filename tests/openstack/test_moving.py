@@ -20,6 +20,7 @@ from openstack.harness.target import Target
 from serve.daemons import run
 
 MiB = 1 << 20
+POOLS = ("images", "vms", "volumes", "backups")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "openstack.md"
 
 
@@ -75,7 +76,7 @@ def test_a_cloud_moves(
     write_image(tmp_path / "more", MiB, seed=32)
     operator.call("write", "volumes", volume, MiB, str(tmp_path / "more"))
     operator.call("put", "backups", f"{volume}.meta", "what Cinder knows")
-    every = [(pool, name) for pool in ("images", "vms", "volumes") for name in operator.call("names", pool)]
+    every = [(pool, name) for pool in POOLS for name in operator.call("names", pool)]
     for pool, name in every:
         run(target.store, "snap", "create", f"{pool}/{name}@move")
     whole, after = shown("sh")
@@ -83,7 +84,7 @@ def test_a_cloud_moves(
         lines(whole, target, cluster)
         operator.call("write", "vms", f"{guest}_disk", 2 * MiB, str(tmp_path / "more"))
         operator.call("write", "volumes", volume, 0, str(tmp_path / "more"))
-        lines(after, target, cluster)
+        lines(f"{whole.splitlines()[0]}\n{after}", target, cluster)
         (objects,) = shown("python")
         python = {**cluster.environment, "PYTHONPATH": f"{cluster.modules}:{PACKAGE.parent}"}
         words = [sys.executable, "-", str(target.conf), str(cluster.conf)]

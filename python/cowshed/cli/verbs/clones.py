@@ -8,11 +8,11 @@ import click
 
 from cowshed.cli.bars import bar, takes_no_progress
 from cowshed.cli.command import verb
+from cowshed.cli.new_images import Defaults, striping_from, takes_striping
 from cowshed.cli.output import Output, takes_format
 from cowshed.cli.places import image, image_or_snapshot, snapshot, takes
 from cowshed.cli.session import Session
 from cowshed.cli.verbs.images import order_from, takes_features, takes_order
-from cowshed.cli.verbs.new_images import Defaults, striping_from, takes_striping
 from cowshed.store import ChildInfo, ImageSpec, SnapSpec
 
 

@@ -9,11 +9,11 @@ import click
 
 from cowshed.cli.bars import bar, takes_no_progress
 from cowshed.cli.command import verb
+from cowshed.cli.new_images import Defaults, striping_from, takes_striping
 from cowshed.cli.output import Output, print_table, takes_format, timestamp
 from cowshed.cli.places import Room, RoomPlace, image, image_or_snapshot, takes
 from cowshed.cli.session import Session
 from cowshed.cli.sizes import format_size, size_in_bytes, size_in_mib
-from cowshed.cli.verbs.new_images import Defaults, striping_from, takes_striping
 from cowshed.errors import InvalidArgument
 from cowshed.store import ImageSpec, ImageStat, ParentInfo, SnapSpec, Store
 

@@ -10,12 +10,12 @@ import click
 from cowshed.cli.bars import bar, takes_no_progress
 from cowshed.cli.command import verb
 from cowshed.cli.files import STANDARD, reading, writing
+from cowshed.cli.new_images import Defaults
 from cowshed.cli.output import Output, print_table, takes_format, timestamp
 from cowshed.cli.places import PathPlace, Room, image, image_or_snapshot, takes
 from cowshed.cli.session import Session
 from cowshed.cli.sizes import format_size
 from cowshed.cli.verbs.images import order_from, takes_order
-from cowshed.cli.verbs.new_images import Defaults
 from cowshed.errors import InvalidArgument
 from cowshed.store import DEFAULT_POOL, ImageSpec, SnapSpec
 
