@@ -221,3 +221,13 @@ def test_a_diff_is_merged_where_its_pieces_meet(store: RemoteStore) -> None:
     assert len(seen) > 4000
     assert all(one.end < two.offset for one, two in pairwise(seen))
     assert seen[-1].end == 10_000 * block
+
+
+def test_an_opening_knows_the_images_id(store: RemoteStore) -> None:
+    store.create("a", MIB)
+    store.create_snapshot("a@s")
+    store.rename("a", "b")
+    store.create("a", MIB)
+    known = store.stat("b").id
+    with store.open("b") as image, store.open("b@s") as frozen, store.open("a") as other:
+        assert image.image_id == frozen.image_id == known != other.image_id

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Callable
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from cowshed.local import LocalStore
 from cowshed.remote import RemoteStore
 from cowshed.remote.calls import Calls
 from cowshed.remote.endpoint import UnixEndpoint
-from cowshed.remote.http import Http
+from cowshed.remote.http import Answer, Http
 from cowshed.wire import sockets
 from cowshed.wire.http import SOCKET_NAME
 from remote.daemon import ServedStore
@@ -179,3 +180,40 @@ def test_a_change_is_not_repeated_to_another_run_of_the_daemon(tmp_path: Path) -
         assert "not known" in str(raised.value.hint)
         assert list(store.images("rbd")) == ["a"]
     daemons.pop().stop()
+
+
+def test_who_is_known_is_not_asked_again_and_who_came_since_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    ask = Http.ask
+
+    def noting(self: Http, method: str, path: str, *rest: Any, **more: Any) -> Answer:
+        asked.append(path)
+        return ask(self, method, path, *rest, **more)
+
+    monkeypatch.setattr(Http, "ask", noting)
+    path = tmp_path / "store"
+    runs = []
+    for round in range(2):
+        daemon = ServedStore(path)
+        for turn in range(3):
+            with cowshed.open(path) as store:
+                assert isinstance(store, RemoteStore)
+                if not round and not turn:
+                    store.create("a", MIB)
+                asked.clear()
+                assert list(store.images("rbd")) == ["a"]
+                # The first one after another daemon came hears so by its answer.
+                assert asked == ["/v1/images?pool=rbd&namespace="] + ["/v1/daemon"] * (
+                    round == 1 and not turn
+                )
+                with store.open("a") as image:
+                    image.write(0, b"x")
+                runs.append(store.daemon.run)
+        daemon.stop(tidy=False)
+        for name in (SOCKET_NAME, "nbd.sock"):
+            (path / name).unlink(missing_ok=True)
+    assert runs[:3] == [runs[0]] * 3
+    assert runs[3:] == [runs[3]] * 3
+    assert runs[0] != runs[3]

@@ -92,6 +92,10 @@ class LocalImage(Image):
         return self._spec
 
     @property
+    def image_id(self) -> str:
+        return self._image_id
+
+    @property
     def size(self) -> int:
         with kernel_errors:
             return self._open_disk().size

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from cowshed.errors import Closed, CowshedError, InvalidArgument, IOFailure, UnsupportedTarget
 from cowshed.process import Home
+from cowshed.remote.endpoint import Endpoint, UnixEndpoint
 from cowshed.remote.following import follow
 from cowshed.remote.http import Answer, Http
 from cowshed.store.progress import Progress
@@ -25,6 +26,7 @@ from cowshed.wire.http import (
     PROTOCOL,
     PROTOCOL_HEADER,
     RESPOND_ASYNC,
+    RUN_HEADER,
 )
 from cowshed.wire.operations import OPERATIONS
 from cowshed.wire.requests import Request, request
@@ -33,6 +35,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 K = TypeVar("K")
 
+_MET: dict[Endpoint, DaemonInfo] = {}
+"""Who answered this process last at a Unix socket: as a rule still the one, which its next answer tells."""
 _HELLO_SECONDS = 30.0
 """How long a daemon may take to say who it is. What it is asked to do may take any time."""
 
@@ -48,6 +52,9 @@ class Calls:
         self.closed = False
         self._run = ""
         """Of the daemon that was greeted first."""
+        self._info: DaemonInfo | None = None
+        self._unsure = False
+        """Whether it is only taken for granted that it is still there."""
         self._http = http
         self._headers = {
             PROTOCOL_HEADER: str(PROTOCOL),
@@ -61,12 +68,39 @@ class Calls:
         if self.home.is_here:
             self._http.close()
 
+    def meet(self) -> None:
+        """Learn who answers: from itself, or, where it is known already, from its next answer.
+
+        Raises as `greet`.
+        """
+        # By TCP it may be anyone, and whether the token still holds is to be known now.
+        known = _MET.get(self.endpoint) if isinstance(self.endpoint, UnixEndpoint) else None
+        if known is None:
+            self.greet()
+        else:
+            self._info, self._run, self._unsure = known, known.run, True
+
+    @property
+    def info(self) -> DaemonInfo:
+        """Who answers, and where it listens. Raises as `greet`."""
+        return self.greet() if self._info is None or self._unsure else self._info
+
     def greet(self) -> DaemonInfo:
         """Who answers. Raises UnsupportedTarget where it speaks another protocol, or IOFailure."""
+        self._unsure = False
         answer = self._send(Request("GET", f"{API}/daemon", None), {}, timeout=_HELLO_SECONDS)
         info: DaemonInfo = records.decode(DaemonInfo, _json(answer))
         self._run = self._run or info.run
+        if self._run == info.run:
+            self._info = _MET[self.endpoint] = info
         return info
+
+    def _recognise(self, run: str | None) -> None:
+        """Whether the daemon that was taken for granted answers; else get to know the one that does."""
+        self._unsure = False
+        if run != self._run:
+            self._run = ""
+            self.greet()
 
     def call(self, method: Callable[Concatenate[Any, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call a method of `Store` on the daemon's store."""
@@ -150,6 +184,8 @@ class Calls:
                 f"{self.endpoint} speaks protocol {spoken}, and this cowshed speaks {PROTOCOL}",
                 hint="use the same cowshed on both sides; after an update, start the daemon anew",
             )
+        if self._unsure:
+            self._recognise(answer.headers[RUN_HEADER])
         if answer.status >= 400:
             found = _json(answer)
             raise errors.decode(found.get("error") if isinstance(found, dict) else found)

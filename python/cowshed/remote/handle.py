@@ -12,7 +12,7 @@ from cowshed.refusals import translated
 from cowshed.remote.calls import Calls
 from cowshed.remote.endpoint import TcpEndpoint
 from cowshed.store.spec import ImageSpec, SnapSpec, parse_spec
-from cowshed.wire.answers import DaemonInfo, DiffPage, HandleInfo, HandleLock
+from cowshed.wire.answers import DiffPage, HandleInfo, HandleLock
 from cowshed.wire.http import API
 
 if TYPE_CHECKING:
@@ -24,12 +24,11 @@ K = TypeVar("K")
 class Handle:
     """Made by opening, ended by `close`; and by the daemon, when nobody is connected to its export."""
 
-    __slots__ = ("_calls", "_daemon", "_export", "_path", "read_only", "spec")
+    __slots__ = ("_calls", "_export", "_path", "image_id", "read_only", "spec")
 
     def __init__(
         self,
         calls: Calls,
-        daemon: DaemonInfo,
         spec: ImageSpec | SnapSpec,
         read_only: bool,
         snapshot_id: int | None,
@@ -37,10 +36,10 @@ class Handle:
         body = {"spec": str(spec), "read_only": read_only, "snapshot_id": snapshot_id}
         info = calls.ask(HandleInfo, "POST", f"{API}/handles", body=body)
         self._calls = calls
-        self._daemon = daemon
         self._export = info.export or ""
         self._path = f"{API}/handles/{info.id}"
         self.spec = parse_spec(info.spec)
+        self.image_id = info.image_id
         self.read_only = info.read_only
 
     @property
@@ -67,7 +66,7 @@ class Handle:
     def _over_unix(self) -> NbdClient:
         from cowshed._kernel import NbdClient
 
-        for way in self._daemon.nbd:
+        for way in self._calls.info.nbd:
             if way.startswith("unix:"):
                 return NbdClient.connect(way, self._export)
         raise UnsupportedTarget(
@@ -77,7 +76,7 @@ class Handle:
     def _over_tcp(self, endpoint: TcpEndpoint) -> NbdClient:
         from cowshed._kernel import ClientTls, NbdClient
 
-        for way in self._daemon.nbd:
+        for way in self._calls.info.nbd:
             if way.startswith("tcp:"):
                 host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
                 tls = None

@@ -109,6 +109,10 @@ class RemoteImage(Image):
         return self._spec
 
     @property
+    def image_id(self) -> str:
+        return self._handle.image_id
+
+    @property
     def size(self) -> int:
         self._open_data()
         return self._handle.size()

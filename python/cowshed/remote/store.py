@@ -44,7 +44,7 @@ class RemoteStore(Store):
     def __init__(self, calls: Calls) -> None:
         """Asks who answers. Raises UnsupportedTarget for a daemon of another version, IOFailure."""
         try:
-            self._daemon = calls.greet()
+            calls.meet()
         except BaseException:
             calls.close()
             raise
@@ -59,8 +59,8 @@ class RemoteStore(Store):
 
     @property
     def daemon(self) -> DaemonInfo:
-        """Who answered when the store was opened, and where it listens."""
-        return self._daemon
+        """Who answered when the store was opened, and where it listens. Raises IOFailure."""
+        return self._calls.info
 
     @property
     def endpoint(self) -> Endpoint:
@@ -86,7 +86,7 @@ class RemoteStore(Store):
         from cowshed.remote.handle import Handle
         from cowshed.remote.image import RemoteImage
 
-        image = RemoteImage(Handle(self._calls, self._daemon, as_spec(spec), read_only, snapshot_id))
+        image = RemoteImage(Handle(self._calls, as_spec(spec), read_only, snapshot_id))
         self._images.add(image)
         return image
 
@@ -97,7 +97,7 @@ class RemoteStore(Store):
         """
         from cowshed.remote.handle import Handle
 
-        return Handle(self._calls, self._daemon, as_spec(spec), read_only, None)
+        return Handle(self._calls, as_spec(spec), read_only, None)
 
     # --- pools and namespaces
 

@@ -22,6 +22,7 @@ from cowshed.wire.http import (
     CLIENT_PATTERN,
     PROTOCOL,
     PROTOCOL_HEADER,
+    RUN_HEADER,
     TEXT_PATTERN,
 )
 from cowshed.wire.operations import CHANGE_OBJECT
@@ -66,11 +67,23 @@ class Door:
         self._app = app
         self._services = services
         self._authorise = authorise
+        self._signature = (RUN_HEADER.lower().encode(), services.run.encode())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        await self._answer(scope, receive, self._signed(send))
+
+    def _signed(self, send: Send) -> Send:
+        async def signed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), self._signature]
+            await send(message)
+
+        return signed
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         state = scope.setdefault("state", {})
         state["services"] = self._services
         headers = _headers(scope)

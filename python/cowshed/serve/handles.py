@@ -57,6 +57,7 @@ class Handle:
         return HandleInfo(
             id=self.id,
             spec=str(self.image.spec),
+            image_id=self.image.image_id,
             size=self.image.size,
             read_only=self.image.read_only,
             client=self.client,

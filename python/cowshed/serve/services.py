@@ -45,7 +45,8 @@ class Services:
         handles: Handles | None = None,
     ) -> None:
         self.store = store
-        self._run = os.urandom(8).hex()
+        self.run = os.urandom(8).hex()
+        """Tells this one apart from the daemons before and after it."""
         self.nbd = nbd
         self._api = api
         self._certificate = certificate
@@ -70,7 +71,7 @@ class Services:
             version=__version__,
             target=self.store.target,
             pid=os.getpid(),
-            run=self._run,
+            run=self.run,
             nbd=self.nbd(),
             api=self._api(),
             certificate=self._certificate(),

@@ -26,6 +26,11 @@ class Image(ABC):
 
     @property
     @abstractmethod
+    def image_id(self) -> str:
+        """The id of the image, or of the one that the snapshot is of; never changes."""
+
+    @property
+    @abstractmethod
     def size(self) -> int: ...
 
     @property

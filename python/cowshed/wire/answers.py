@@ -60,6 +60,8 @@ class HandleInfo:
 
     id: str
     spec: str
+    image_id: str
+    """The image's, which stays when it is renamed."""
     size: int
     """Now."""
     read_only: bool

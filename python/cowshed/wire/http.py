@@ -11,6 +11,8 @@ SOCKET_NAME = "daemon.sock"
 
 PROTOCOL_HEADER = "Cowshed-Protocol"
 """In every answer, and in a client's requests: PROTOCOL."""
+RUN_HEADER = "Cowshed-Run"
+"""Of every answer: `DaemonInfo.run`, by which a client notices that another daemon answers than before."""
 CLIENT_HEADER = "Cowshed-Client"
 """Who asks, `client.` and a number: the holder of locks and of open images."""
 ADDRESS_HEADER = "Cowshed-Address"

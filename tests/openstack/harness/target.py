@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,8 @@ class Target:
         found["PYTHONPATH"] = os.pathsep.join(paths)
         if self.programs:
             found["PATH"] = os.pathsep.join([str(self.programs), found.get("PATH", os.defpath)])
+        # As where they are installed: the `python3` on PATH may be a script that looks for one.
+        found.setdefault("COWSHED_PYTHON", sys.executable)
         found.pop("CEPH_CONF", None)
         found.pop("CEPH_ARGS", None)
         return found

@@ -14,12 +14,13 @@ CRUSH and the like have the plainest values that those who read them accept.
     plain       the same as text, in the words of `ceph`
 """
 
-from cowshed.compat.monitor.asking import VERSION, pools_by_id, store_id
+from cowshed.compat.monitor.asking import MONITOR, VERSION, pools_by_id, store_id
 from cowshed.compat.monitor.commands import Answer, answer
 from cowshed.compat.monitor.mons import ping
 from cowshed.compat.monitor.space import PoolCounts, cluster_stats, pool_counts
 
 __all__ = [
+    "MONITOR",
     "VERSION",
     "Answer",
     "PoolCounts",

@@ -15,6 +15,8 @@ from cowshed.store import PoolInfo, Store
 RELEASE = "pacific"
 VERSION = "ceph version 16.2.15 (cowshed) pacific (stable)"
 """The release whose answers these are shaped as."""
+MONITOR = "a"
+"""The name of the one monitor."""
 NO_ADDRESS = "127.0.0.1:6789"
 
 Fields = dict[str, Any]

@@ -16,10 +16,11 @@ Answer = tuple[int, bytes, str]
 """0 or `-errno`; what is answered; what is said besides."""
 
 
-def answer(store: Store, conf: Conf, command: str) -> Answer:
+def answer(store: Store, conf: Conf, command: str, unknown: str = "command not known") -> Answer:
     """Answer a command as the monitor does: JSON with `prefix`, its arguments, and maybe `format`.
 
-    CowshedErrors of the store are raised; what the command itself refuses is answered.
+    CowshedErrors of the store are raised; what the command itself refuses is answered, and `unknown` (`{}`
+    for its name) to one that there is not.
     """
     try:
         asked = json.loads(command)
@@ -32,7 +33,7 @@ def answer(store: Store, conf: Conf, command: str) -> Answer:
         return -errno.EINVAL, b"", "command prefix not found"
     make = _COMMANDS.get(prefix)
     if make is None:
-        return -errno.EINVAL, b"", "command not known"
+        return -errno.EINVAL, b"", unknown.format(prefix)
     try:
         found, said = make(Asker(store, conf), asked)
     except Refused as refused:

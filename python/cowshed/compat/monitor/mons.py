@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from cowshed.compat.monitor.asking import (
+    MONITOR,
     NO_ADDRESS,
     RELEASE,
     Asker,
@@ -22,7 +23,7 @@ _FEATURES = ["kraken", "luminous", "mimic", "osdmap-prune", "nautilus", "octopus
 
 def ping(store: Store) -> str:
     """What a monitor says when it is pinged."""
-    status = {"name": "a", "rank": 0, "state": "leader", "quorum": [0]}
+    status = {"name": MONITOR, "rank": 0, "state": "leader", "quorum": [0]}
     status["monmap"] = monmap(store, NO_ADDRESS)
     return json.dumps({"health": HEALTH, "mon_status": status}, indent=4)
 
@@ -49,7 +50,7 @@ def monmap(store: Store, address: str) -> Fields:
         "mons": [
             {
                 "rank": 0,
-                "name": "a",
+                "name": MONITOR,
                 "public_addrs": {"addrvec": [{"type": "v1", "addr": address, "nonce": 0}]},
                 "addr": f"{address}/0",
                 "public_addr": f"{address}/0",
@@ -62,12 +63,12 @@ def monmap(store: Store, address: str) -> Fields:
 
 
 def stat(here: Asker, asked: Fields) -> Made:
-    quorum = [{"rank": 0, "name": "a"}]
+    quorum = [{"rank": 0, "name": MONITOR}]
     return {
         "epoch": 1,
         "min_mon_release_name": RELEASE,
         "num_mons": 1,
-        "leader": "a",
+        "leader": MONITOR,
         "quorum": quorum,
     }, ""
 
@@ -76,8 +77,8 @@ def quorum_status(here: Asker, asked: Fields) -> Made:
     return {
         "election_epoch": 3,
         "quorum": [0],
-        "quorum_names": ["a"],
-        "quorum_leader_name": "a",
+        "quorum_names": [MONITOR],
+        "quorum_leader_name": MONITOR,
         "quorum_age": 0,
         "features": {"quorum_con": "0", "quorum_mon": [*_FEATURES, "elector-pinging"]},
         "monmap": monmap(here.store, here.address()),

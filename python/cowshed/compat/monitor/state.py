@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cowshed.compat.monitor.asking import RELEASE, VERSION, Asker, Fields, Made, iso, made, store_id
+from cowshed.compat.monitor.asking import MONITOR, RELEASE, VERSION, Asker, Fields, Made, iso, made, store_id
 from cowshed.compat.monitor.osds import stat_of
 from cowshed.compat.monitor.space import holdings
 
@@ -24,7 +24,7 @@ def status(here: Asker, asked: Fields) -> Made:
         "health": dict(HEALTH),
         "election_epoch": 3,
         "quorum": [0],
-        "quorum_names": ["a"],
+        "quorum_names": [MONITOR],
         "quorum_age": 0,
         "monmap": {"epoch": 1, "min_mon_release_name": RELEASE, "num_mons": 1},
         "osdmap": stat_of(here),

@@ -12,15 +12,9 @@ def setting(scope: Scope, key: str) -> str:
 
 def settings(scope: Scope, *keys: str) -> dict[str, str]:
     """Those of several keys, for one question to the store."""
-    of_pool = {option.name: option for option in scope.store.config(pool=scope.pool)}
-    found = {}
-    for key in keys:
-        option = of_pool.get(key)
-        if option is not None and option.source == "pool":
-            found[key] = option.value
-        else:
-            found[key] = scope.conf.get(key) or ""
-    return found
+    # Only what was set there: the list of all keys and what holds for each is ten times as long.
+    of_pool = scope.store.pool_metadata(scope.pool)
+    return {key: of_pool.get(f"conf_{key}") or scope.conf.get(key) or "" for key in keys}
 
 
 def given(scope: Scope, key: str) -> str | None:

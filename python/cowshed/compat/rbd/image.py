@@ -67,12 +67,14 @@ class Image(Asynchronous, Snapshots, Clones, Facts, Settings, SwitchedOff):
         store, pool, namespace = self._scope.store, self._scope.pool, self._scope.namespace
         with answering(f"error opening image {self.name!r} at snapshot {shown(snapshot)}", errnos=_NO_SUCH):
             spec = ImageSpec(pool, namespace, image_id or "" if name is None else name, by_id=name is None)
-            found = store.stat(spec)
-            self._id = found.id
-            if name is None:
-                self.name = found.name
+            if self._read_only or name is None:
+                found = store.stat(spec)
+                self._id = found.id
+                if name is None:
+                    self.name = found.name
             if not self._read_only:
                 self._head = store.open(spec)
+                self._id = self._head.image_id
             self._closed = False
             try:
                 if snapshot is not None:
