@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "python" / "cowshed"
 LAYERS: list[set[str]] = [
     {"errors"},
     {"_kernel", "process"},
+    {"native"},
     {"refusals"},
     {"formats"},
     {"store"},

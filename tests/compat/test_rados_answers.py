@@ -147,6 +147,12 @@ def test_ceph_answers_as_the_module(
     assert client.list_pools() == ["rbd"]
     assert ceph.main(["-c", conf, "-s"]) == 0
     assert "health: HEALTH_OK" in capfd.readouterr().out
+    # The options of who asks whom are those of rbd, in all the ways to write them.
+    for words in ([f"-c{conf}"], [f"--conf={conf}", "--no-mon-config"], ["-n", "client.x", "--conf", conf]):
+        assert ceph.main([*words, "osd", "ls"]) == 0
+        assert capfd.readouterr().out == "0\n"
+    assert ceph.main(["osd", "ls", "-c"]) == 22
+    assert "-c needs a value" in capfd.readouterr().err
     assert ceph.main(["-c", conf, "df", "-o", str(tmp_path / "out")]) == 0
     assert "--- POOLS ---" in (tmp_path / "out").read_text()
 

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -266,76 +265,3 @@ def test_a_forked_process_is_told(tmp_path: Path, way: str) -> None:
             os.close(reader)
             assert image.write(b"still", 0) == 5
             assert image.is_exclusive_lock_owner()
-
-
-def test_other_threads_go_on_during_a_call(tmp_path: Path) -> None:
-    """No thread is made to give the GIL up here: another one runs only if the call itself lets it go."""
-    with stores(tmp_path, "local") as open_store, open_store() as store:
-        store.create("rbdimage/disk", 64 << 20)
-        with Image(Pool(store), "disk") as image:
-            image.write(b"z" * (64 << 20), 0)
-            counted, over = [0], threading.Event()
-
-            def count() -> None:
-                while not over.is_set():
-                    counted[0] += 1
-                    time.sleep(0)
-
-            thread = threading.Thread(target=count)
-            interval = sys.getswitchinterval()
-            sys.setswitchinterval(1000)
-            try:
-                thread.start()
-                seen = []
-                for _ in range(20):
-                    before = counted[0]
-                    image.read(0, 64 << 20)
-                    seen.append(counted[0] - before)
-            finally:
-                sys.setswitchinterval(interval)
-                over.set()
-                thread.join()
-            assert any(seen)
-
-
-def test_under_eventlet(tmp_path: Path) -> None:
-    """Calls by tpool, as Cinder and Glance make them, from many green threads; completions, too."""
-    pytest.importorskip("eventlet")
-    with stores(tmp_path, "daemon") as open_store, open_store() as store:
-        store.create("rbdimage/disk", 8 << 20)
-        path = os.pathsep.join([*sys.path, str(TESTS)])
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", GREEN, store.target],
-            env={**os.environ, "PYTHONPATH": path},
-            stdout=subprocess.PIPE,
-            text=True,
-            timeout=120,
-            check=True,
-        )
-        assert done.stdout.split() == ["8", "4", "True"]
-
-
-GREEN = """
-import eventlet
-eventlet.monkey_patch()
-from eventlet import tpool
-import sys
-import cowshed
-from compat.pools import Pool
-from cowshed.compat.rbd.image import Image
-with cowshed.open(sys.argv[1]) as store:
-    image = tpool.execute(Image, Pool(store), "disk")
-    proxy = tpool.Proxy(image)
-    def work(n):
-        proxy.write(bytes([n]) * 4096, n * 4096)
-        return proxy.read(n * 4096, 4096) == bytes([n]) * 4096
-    pool = eventlet.GreenPool(8)
-    print(sum(pool.imap(work, range(1, 9))))
-    seen = []
-    completions = [image.aio_read(n * 4096, 1, lambda c, data: seen.append(data)) for n in range(1, 5)]
-    for completion in completions:
-        completion.wait_for_complete_and_cb()
-    print(len(seen))
-    print(sorted(seen) == [bytes([n]) for n in range(1, 5)])
-    proxy.close()
-"""

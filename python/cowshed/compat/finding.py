@@ -10,11 +10,11 @@ serves share one open store, as only one may own it; each is a client of its own
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from cowshed import native
 from cowshed.compat.conf import Conf
 from cowshed.errors import NotFound
 from cowshed.opening import open as open_store
@@ -61,7 +61,7 @@ class _Shared:
     """The stores that this process itself owns for its clients."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = native.lock()
         self._open: dict[str, tuple[LocalStore, int]] = {}
         self._left: list[object] = []
         os.register_at_fork(after_in_child=self._forget)
@@ -99,7 +99,7 @@ class _Shared:
         """In a forked child: the parent's stores are not this process's, nor must they be closed here."""
         self._left.append(self._open)
         self._open = {}
-        self._lock = threading.Lock()
+        self._lock = native.lock()
 
 
 _opened = _Shared().opened

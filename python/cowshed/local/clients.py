@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
+from cowshed import native
 from cowshed.errors import Busy, InvalidArgument, NotFound
 from cowshed.store.records import Locker, Watcher
 
@@ -48,7 +48,7 @@ class Openings:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = native.lock()
         self._writers: dict[str, dict[int, Client]] = {}
         self.owners: dict[str, int] = {}
         """The openings that hold their image's exclusive lock, by the image's id."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from cowshed import native
 from cowshed.process import Home
 
 
@@ -18,7 +18,7 @@ class Gate:
 
     def __init__(self) -> None:
         self._home = Home()
-        self._state = threading.Condition()
+        self._state = native.condition()
         self._inside = 0
         self._alone = 0
 

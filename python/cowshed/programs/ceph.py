@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 
 from cowshed.compat import monitor
 from cowshed.compat.rados import Error, Rados
+from cowshed.errors import InvalidArgument
+from cowshed.programs.options import client_words
 
 _FORMATS = ("plain", "json", "json-pretty")
 
@@ -56,16 +58,7 @@ _COMMANDS: dict[str, str] = {
 """Every command with its arguments' names; `?` behind those that may be left out."""
 
 _VALUED = {
-    "-c": "conf",
-    "--conf": "conf",
-    "--id": "id",
-    "--user": "id",
-    "-n": "name",
-    "--name": "name",
-    "--cluster": "cluster",
-    "-k": "keyring",
     "--keyring": "keyring",
-    "-m": "mon_host",
     "--mon-host": "mon_host",
     "-f": "format",
     "--format": "format",
@@ -73,6 +66,7 @@ _VALUED = {
     "-o": "out",
     "--out-file": "out",
 }
+"""The options that take a value, beside those of `options`."""
 _FLAGS = {"-s": "status", "--status": "status"}
 
 
@@ -146,8 +140,12 @@ def run(arguments: list[str]) -> int:
 
 def apart(arguments: list[str]) -> Line:
     """Take a command line apart. Raises Misuse."""
-    line = Line()
-    rest = iter(arguments)
+    try:
+        given, words = client_words(arguments)
+    except InvalidArgument as error:
+        raise Misuse(error.message) from None
+    line = Line({name.removeprefix("--"): value for name, value in given.items()})
+    rest = iter(words)
     for word in rest:
         name, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
         if word in ("-v", "--version"):
@@ -203,7 +201,7 @@ def client(line: Line) -> Rados:
     )
     found.conf_parse_env()
     found.conf_parse_argv(line.settings)
-    for key in ("keyring", "mon_host"):
+    for key in ("keyring", "keyfile", "mon_host"):
         if key in options:
             found.conf_set(key, options[key])
     return found

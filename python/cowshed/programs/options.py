@@ -14,15 +14,15 @@ from cowshed.errors import InvalidArgument
 _WHO = {"--cluster", "--id", "--user", "-n", "--name"}
 _FILE = {"-c", "--conf"}
 _KEYS = {"-m": "mon_host", "-k": "keyring", "-K": "keyfile"}
+_NAMES = {"-c": "--conf", "-n": "--name", "--user": "--id", **_KEYS}
 _NOTHING = {"--no-mon-config", "--no-config-file"}
 """Of no meaning here."""
 
 
-def client_conf(arguments: Sequence[str]) -> tuple[Conf, list[str]]:
-    """The configuration that a command line asks for, and what is left of the line.
+def client_words(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """What a command line says of these options, but for the keys of a ceph.conf; and what is left of it.
 
-    A file that is named must be there; without one, the usual places are looked at, and none need be. Raises
-    InvalidArgument, NotFound, FormatError, PermissionDenied, IOFailure.
+    By their long names, or by the key that they stand for. Raises InvalidArgument.
     """
     kept: list[str] = []
     given: dict[str, str] = {}
@@ -42,8 +42,18 @@ def client_conf(arguments: Sequence[str]) -> tuple[Conf, list[str]]:
             if not words:
                 raise InvalidArgument(f"{name} needs a value")
             value = words.pop(0)
-        given[_KEYS.get(name, name)] = value
-    path = given.get("--conf", given.get("-c"))
+        given[_NAMES.get(name, name)] = value
+    return given, kept
+
+
+def client_conf(arguments: Sequence[str]) -> tuple[Conf, list[str]]:
+    """The configuration that a command line asks for, and what is left of the line.
+
+    A file that is named must be there; without one, the usual places are looked at, and none need be. Raises
+    InvalidArgument, NotFound, FormatError, PermissionDenied, IOFailure.
+    """
+    given, kept = client_words(arguments)
+    path = given.get("--conf")
     conf = _of_whom(given, cluster_of_file(path) if path else "ceph")
     if path is not None:
         conf.read_file(path)
@@ -69,9 +79,9 @@ def _split(word: str) -> tuple[str, str | None]:
 
 def _of_whom(given: dict[str, str], cluster: str) -> Conf:
     """Who asks which cluster: what the line says, else the client `admin` and this `cluster`."""
-    name = given.get("--name", given.get("-n"))
+    name = given.get("--name")
     kind, dot, user = (name or "client.admin").partition(".")
     if not dot or not user:
         raise InvalidArgument(f"{name!r} is no name", hint="write TYPE.ID: client.admin")
-    user = given.get("--id", given.get("--user", user))
+    user = given.get("--id", user)
     return Conf(cluster=given.get("--cluster", cluster), kind=kind, id=user)

@@ -6,12 +6,12 @@ import hashlib
 import http.client
 import select
 import socket
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cowshed import native
 from cowshed.errors import CowshedError, IOFailure, PermissionDenied
 from cowshed.remote.endpoint import Endpoint, TcpEndpoint, UnixEndpoint
 from cowshed.wire import sockets
@@ -42,7 +42,7 @@ class Http:
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self._idle: list[tuple[float, http.client.HTTPConnection]] = []
-        self._lock = threading.Lock()
+        self._lock = native.lock()
         self._headers = {"Accept": "application/json"}
         if isinstance(endpoint, TcpEndpoint) and endpoint.token:
             self._headers["Authorization"] = f"Bearer {endpoint.token}"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from cowshed import native
 from cowshed._kernel import KernelError, NbdClient
 from cowshed.errors import Closed, CowshedError, InvalidArgument, IOFailure, ReadOnly
 from cowshed.process import Home
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class RemoteImage(Image):
     """Large reads and writes are cut and sent ahead by the NBD client, which takes any thread."""
 
-    __slots__ = ("_data", "_handle", "_home", "_lock", "_read_only", "_spec", "_written")
+    __slots__ = ("_closed", "_data", "_handle", "_home", "_lock", "_read_only", "_spec", "_written")
 
     def __init__(self, handle: Handle) -> None:
         self._handle = handle
@@ -32,7 +32,8 @@ class RemoteImage(Image):
         self._spec = handle.spec
         self._read_only = handle.read_only
         self._written = False
-        self._lock = threading.Lock()
+        self._closed = False
+        self._lock = native.lock()
         self._data: NbdClient | None = None
         try:
             self._connect()
@@ -42,10 +43,17 @@ class RemoteImage(Image):
             raise
 
     def _connect(self) -> NbdClient:
-        """A connection that knows the size of now. What is under way on an older one is left to end."""
+        """A connection that knows the size of now. What is under way on an older one is left to end.
+
+        Raises Closed where the image was closed meanwhile.
+        """
         data = self._handle.connect()
-        self._data = data
-        return data
+        with self._lock:
+            if not self._closed:
+                self._data = data
+                return data
+        data.close()
+        raise Closed(f"{str(self._spec)!r} was closed")
 
     def _open_data(self) -> NbdClient:
         data = self._data
@@ -60,13 +68,12 @@ class RemoteImage(Image):
         # Against its own size, as another thread may be putting a newer one in its place.
         if offset + length <= data.size:
             return data
-        with self._lock:
-            data = self._open_data()
-            size = self._handle.size()
-            if data.size < offset + length <= size:
-                data = self._connect()
-            if offset + length <= data.size:
-                return data
+        size = self._handle.size()
+        if data.size < offset + length <= size:
+            # Others may do the same at this time: the lock is not held while the daemon is asked.
+            data = self._connect()
+        if offset + length <= data.size:
+            return data
         raise InvalidArgument(f"{length} bytes at {offset} do not lie within the disk of {size} bytes")
 
     def _writable(self, offset: int, length: int) -> NbdClient:
@@ -120,6 +127,7 @@ class RemoteImage(Image):
             return
         with self._lock:
             data, self._data = self._data, None
+            self._closed = True
         if data is None:
             return
         failure: CowshedError | None = None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
+from cowshed import native
 from cowshed.compat.rados.completion import Completion, Worker
 from cowshed.compat.rados.errors import make_ex, name_bytes, name_text, whole
 from cowshed.compat.rados.objects import ObjectCalls
@@ -24,7 +24,7 @@ class AsynchronousCalls(ObjectCalls):
 
     def __init__(self) -> None:
         self._worker: Worker | None = None
-        self._worker_lock = threading.Lock()
+        self._worker_lock = native.lock()
 
     def aio_stat(
         self,

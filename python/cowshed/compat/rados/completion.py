@@ -6,11 +6,10 @@ wait for a later call.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from cowshed import native
 from cowshed.compat.rados.errors import Error, RadosStateError
 from cowshed.process import Home
 
@@ -33,10 +32,10 @@ class Completion:
         self.ioctx = ioctx
         self.oncomplete = oncomplete
         self.onsafe = onsafe
-        self._done = threading.Event()
-        self._told: Future[None] | None = None
+        self._done = native.event()
+        self._told = native.event()
+        self._raised: BaseException | None = None
         self._result = 0
-        self._lock = threading.Lock()
 
     def is_complete(self) -> bool:
         """Whether the call is done."""
@@ -55,10 +54,9 @@ class Completion:
     def wait_for_complete_and_cb(self) -> int:
         """Return when the call is done and its callbacks have returned. What they raised is raised here."""
         self.wait_for_complete()
-        with self._lock:
-            told = self._told
-        if told is not None:
-            told.result()
+        self._told.wait()
+        if self._raised is not None:
+            raise self._raised
         return 0
 
     wait_for_safe_and_cb = wait_for_complete_and_cb
@@ -67,26 +65,32 @@ class Completion:
         """What the call answered: 0 or a number of bytes; `-errno` if it failed."""
         return self._result
 
-    def finish(self, result: int, callbacks: ThreadPoolExecutor) -> None:
+    def finish(self, result: int, callbacks: native.Workers) -> None:
         """The call is done."""
-        with self._lock:
-            self._result = result
-            if self.oncomplete or self.onsafe:
-                self._told = callbacks.submit(self._tell)
-            self._done.set()
+        self._result = result
+        if self.oncomplete or self.onsafe:
+            callbacks.submit(self._tell)
+        else:
+            self._told.set()
+        self._done.set()
 
     def _tell(self) -> None:
-        for callback in (self.oncomplete, self.onsafe):
-            if callback:
-                callback(self)
+        try:
+            for callback in (self.oncomplete, self.onsafe):
+                if callback:
+                    callback(self)
+        except BaseException as error:
+            self._raised = error
+        finally:
+            self._told.set()
 
 
 class Worker:
     """The two threads of an Ioctx, made when first needed."""
 
     def __init__(self) -> None:
-        self._calls = ThreadPoolExecutor(1, "rados-aio")
-        self._callbacks = ThreadPoolExecutor(1, "rados-callback")
+        self._calls = native.Workers(1, "rados-aio")
+        self._callbacks = native.Workers(1, "rados-callback")
 
     def submit(self, completion: Completion, call: Callable[[], int]) -> Completion:
         """Do a call that answers a number, or raises this module's errors."""
@@ -106,14 +110,9 @@ class Worker:
 
     def flush(self) -> None:
         """Return when all calls that were submitted are done."""
-        self._calls.submit(lambda: None).result()
+        self._calls.flush()
 
     def stop(self) -> None:
-        """Let what was submitted end, and the threads with it."""
-        self._calls.shutdown(wait=False)
-        # The callbacks' thread ends after the last call has handed its own over.
-        threading.Thread(target=self._end, daemon=True).start()
-
-    def _end(self) -> None:
-        self._calls.shutdown(wait=True)
-        self._callbacks.shutdown(wait=False)
+        """After `flush`: the threads end when the callbacks have returned."""
+        self._calls.stop()
+        self._callbacks.stop()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from cowshed import native
 from cowshed.compat.rbd.errors import Error, InvalidArgument, OSError
 from cowshed.process import Home
+
+if TYPE_CHECKING:
+    import threading
 
 _THREADS = 16
 
@@ -23,13 +25,13 @@ class _Workers:
         os.register_at_fork(after_in_child=self._forget)
 
     def _forget(self) -> None:
-        self._lock = threading.Lock()
-        self._pool: ThreadPoolExecutor | None = None
+        self._lock = native.lock()
+        self._workers: native.Workers | None = None
 
     def submit(self, work: Callable[..., object], *args: object) -> None:
         with self._lock:
-            pool = self._pool = self._pool or ThreadPoolExecutor(_THREADS, "rbd-aio")
-        pool.submit(work, *args)
+            workers = self._workers = self._workers or native.Workers(_THREADS, "rbd-aio")
+        workers.submit(work, *args)
 
 
 _workers = _Workers()
@@ -41,8 +43,8 @@ class Completion:
     def __init__(self, oncomplete: Callable[..., object] | None) -> None:
         self._home = Home()
         self._oncomplete = oncomplete
-        self._complete = threading.Event()
-        self._told = threading.Event()
+        self._complete = native.event()
+        self._told = native.event()
         self._value = 0
         self._raised: BaseException | None = None
 

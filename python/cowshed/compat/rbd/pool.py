@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future
 
+from cowshed import native
 from cowshed.compat.rbd.completion import Completion
 from cowshed.compat.rbd.group import PoolGroups
 from cowshed.compat.rbd.image import Image
@@ -43,14 +43,21 @@ class RBD(PoolImages, PoolTrash, PoolMigration, PoolMirror, PoolSettings, PoolGr
         if oncomplete is None:
             Image(ioctx, name, snapshot, read_only, image_id).close()
             return None
-        made: Future[Image] = Future()
+        made: list[Image] = []
+        there = native.event()
+
+        def tell(completion: Completion) -> None:
+            there.wait()
+            oncomplete(completion, made[0])
+
         image = Image(
             ioctx,
             name,
             snapshot,
             read_only,
             image_id,
-            lambda completion: oncomplete(completion, made.result()),
+            tell,
         )
-        made.set_result(image)
+        made.append(image)
+        there.set()
         return image._opening
