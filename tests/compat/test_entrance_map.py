@@ -71,10 +71,11 @@ def test_a_device_and_its_name(rbd: Rbd, tmp_path: Path) -> None:
         disk.write(data[: MIB // 4])
     rbd("unmap", device)
     assert not link.is_symlink()
+    # Nobody has it open any more, from this moment on.
+    assert json.loads(rbd("status", f"{POOL}/disk", "--format=json").out)["watchers"] == []
     assert rbd("export", "--pool", POOL, "disk", "-").out == (
         data[: MIB // 2] + data[: MIB // 4] + data[-MIB // 4 :]
     )
-    # Nobody has it open any more, from this moment on.
     rbd("rm", "--pool", POOL, "disk")
 
 

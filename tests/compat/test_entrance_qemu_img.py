@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,9 +46,9 @@ class Place:
     def name(self, image: str) -> str:
         return f"rbd:rbd/{image}:id=cinder:conf={self.conf}"
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, limits: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
         ended = subprocess.run(
-            [f"{PROGRAMS}/qemu-img", *words],
+            [*limits, f"{PROGRAMS}/qemu-img", *words],
             capture_output=True,
             text=True,
             check=False,
@@ -128,6 +128,18 @@ def test_looking_making_and_resizing(place: Place) -> None:
     assert place.run("create", place.name("a"), "1G").returncode == 1
     missing = place.run("info", place.name("none"))
     assert (missing.returncode, "none" in missing.stderr) == (1, True)
+
+
+def test_within_the_limits_that_nova_and_cinder_set(place: Place) -> None:
+    """1 GiB of addresses and 30 s: an image from outside may be made to harm who looks at it."""
+    place("create", "-f", "raw", place.name("a"), "100G")
+    limits = ["prlimit", f"--as={1 << 30}", "--cpu=30"]
+    info = place.run("info", "--force-share", "--output=json", "-f", "raw", place.name("a"), limits=limits)
+    assert info.returncode == 0, info.stderr
+    assert json.loads(info.stdout)["virtual-size"] == 100 << 30
+    # They do hold.
+    tight = place.run("info", place.name("a"), limits=["prlimit", f"--as={8 << 20}"])
+    assert tight.returncode != 0
 
 
 def test_the_rest_is_the_real_ones(tmp_path: Path) -> None:

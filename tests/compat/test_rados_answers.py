@@ -31,6 +31,7 @@ _OF_POOLS = {
 LEFT_OUT = {
     "df": {"hdd"},  # the class of its disks
     "status": {"read_", "write_"},  # the traffic of the moment
+    "pg stat": {"read_", "write_", "io_"},
     "osd pool ls": _OF_POOLS,
     "osd dump": _OF_POOLS
     | {"osds", "osd_xinfo", "erasure_code_profiles", "blocklist", "range_blocklist"}
@@ -150,11 +151,32 @@ def test_ceph_answers_as_the_module(
     assert "--- POOLS ---" in (tmp_path / "out").read_text()
 
 
+def test_what_people_type(client: Any, conf: str, capfd: pytest.CaptureFixture[str]) -> None:
+    nodes = asked(client, "osd tree")["nodes"]
+    assert [(node["type"], node.get("children")) for node in nodes] == [
+        ("root", [nodes[1]["id"]]),
+        ("host", [nodes[2]["id"]]),
+        ("osd", None),
+    ]
+    for words, said in (
+        (["osd", "tree"], " up   1.00000  1.00000\n"),
+        (["osd", "stat"], "1 osds: 1 up, 1 in; epoch: e1\n"),
+        (["pg", "stat"], "2 pgs: 2 active+clean; 8 MiB data, "),
+        (["osd", "pool", "stats", "vms"], "pool vms id 2\n  nothing is going on\n"),
+        (["health", "detail"], "HEALTH_OK\n"),
+        (["versions"], "(cowshed) pacific (stable)"),
+        (["osd", "versions"], "(cowshed) pacific (stable)"),
+    ):
+        assert ceph.main(["-c", conf, *words]) == 0
+        assert said in capfd.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
         (["osd", "pool", "get-quota", "nope"], 2, "Error ENOENT: unrecognized pool 'nope'"),
         (["osd", "pool", "rm", "vms"], 1, "Error EPERM: WARNING: this will *PERMANENTLY DESTROY*"),
+        (["auth", "get-key", "client.other"], 2, "Error ENOENT: don't have client.other"),
         (["nope"], 22, "no valid command found"),
         (["osd", "pool"], 22, "no valid command found"),
         (["osd", "pool", "get-quota"], 22, "Invalid command: osd pool get-quota <pool>"),

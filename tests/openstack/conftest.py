@@ -83,6 +83,9 @@ def start(target: Target, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             return running[key]
 
         yield begin
+        # All at once; each is waited for then.
+        for service in running.values():
+            service.hang_up()
 
 
 @pytest.fixture

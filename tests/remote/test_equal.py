@@ -55,7 +55,10 @@ def furnished(store: RemoteStore) -> RemoteStore:
 
 READS: dict[str, list[Call]] = {
     "pools": [lambda s: s.pools()],
-    "pool_stats": [lambda s: s.pool_stats("rbd"), lambda s: s.pool_stats("none")],
+    "pool_stats": [
+        lambda s: replace(s.pool_stats("rbd"), available=0),  # other programs write, too
+        lambda s: s.pool_stats("none"),
+    ],
     "mirror_mode": [lambda s: s.mirror_mode("rbd"), lambda s: s.mirror_mode("none")],
     "namespaces": [lambda s: s.namespaces("vms"), lambda s: s.namespaces("none")],
     "images": [

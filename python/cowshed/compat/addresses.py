@@ -6,6 +6,7 @@ import re
 import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from cowshed.errors import InvalidArgument
 
@@ -14,6 +15,11 @@ DEFAULT_PORT = 6789
 _ADDRESS = re.compile(
     r"(?:(?:v1|v2|any):)?(?:\[(?P<six>[0-9A-Fa-f:.]+(?:%[^\]]+)?)\]|(?P<host>[A-Za-z0-9._-]+))"
     r"(?::(?P<port>[0-9]{1,5}))?(?:/[0-9]+)?",
+    re.ASCII,
+)
+_CLIENT = re.compile(
+    r"(?:(?:v1|v2|any):)?(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<host>[0-9.]+|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+))"
+    r"(?:(?<!:):(?P<port>[0-9]{1,9}))?",
     re.ASCII,
 )
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -50,6 +56,18 @@ def parse_mon_host(text: str) -> list[MonAddress]:
     if not found:
         raise InvalidArgument("mon_host names no address", hint="write IP:PORT")
     return list(found)
+
+
+def is_client_address(text: str) -> bool:
+    """Whether a cluster would read this as a client's address: `[v1:]IP[:PORT]` and whatever follows."""
+    match = _CLIENT.match(text)
+    if match is None:
+        return False
+    try:
+        ip_address(match["six"] or match["host"])
+    except ValueError:
+        return False
+    return int(match["port"] or 0) < 1 << 16
 
 
 def _words(text: str) -> Iterator[str]:

@@ -86,22 +86,27 @@ def parse_keyring(text: str, origin: str = "the keyring") -> dict[str, str]:
 
 
 def find_key(conf: Conf) -> Key:
-    """The key of the client that `conf` is for: `key`, a file `keyfile`, or its entry in a keyring.
+    """The key of the client that `conf` is for. Raises what `find_key_text` raises, and InvalidArgument."""
+    return Key.parse(find_key_text(conf))
+
+
+def find_key_text(conf: Conf) -> str:
+    """The same as it is written: in `key`, in a file `keyfile`, or in an entry of a keyring.
 
     `keyring` may be several files, of which the first that is there counts, or the text of a keyring itself.
-    Raises NotFound, InvalidArgument, FormatError, PermissionDenied, IOFailure.
+    Raises NotFound, FormatError, PermissionDenied, IOFailure.
     """
     if given := conf.given("key"):
-        return Key.parse(given)
+        return given
     if path := conf.given("keyfile"):
-        return Key.parse(_read(path))
+        return _read(path).strip()
     places = [place for place in (conf.get("keyring") or "").replace(";", ",").split(",") if place.strip()]
     for place in (each.strip() for each in places):
         if os.path.exists(place):  # noqa: PTH110 - a name too long or odd is simply not there
             found = parse_keyring(_read(place), repr(place)).get(conf.name)
             if found is None:
                 raise NotFound(f"the keyring {place!r} holds no key for {conf.name}", hint=_ELSEWHERE)
-            return Key.parse(found)
+            return found
     raise NotFound(
         f"there is no keyring for {conf.name}: none of {', '.join(places) or 'no place'} is there",
         hint=_ELSEWHERE,

@@ -98,7 +98,7 @@ def remove_namespace(catalog: Catalog, pool: str, name: str) -> None:
         catalog.change_within(decide)
 
 
-def pool_stats(catalog: Catalog, name: str, namespace: str | None) -> PoolStats:
+def pool_stats(catalog: Catalog, name: str, namespace: str | None, available: int) -> PoolStats:
     if namespace is None:
         catalog.pool(name)
         names, trash = keys.names_of_pool(name), keys.trash_of_pool(name)
@@ -107,7 +107,7 @@ def pool_stats(catalog: Catalog, name: str, namespace: str | None) -> PoolStats:
         names, trash = keys.names(name, namespace), keys.trash(name, namespace)
     named = _counted(catalog, (value.decode() for _, value in catalog.scan(names)))
     trashed = _counted(catalog, (keys.last(key) for key, _ in catalog.scan(trash)))
-    return PoolStats(name, *named[:3], *trashed[:3], referenced=named[3] + trashed[3])
+    return PoolStats(name, *named[:3], *trashed[:3], referenced=named[3] + trashed[3], available=available)
 
 
 def _counted(catalog: Catalog, image_ids: Iterable[str]) -> tuple[int, int, int, int]:

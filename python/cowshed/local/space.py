@@ -33,12 +33,16 @@ def facts(catalog: Catalog, path: str) -> StoreFacts:
         return found
 
     store_id = catalog.get(keys.ID) or catalog.change(decide)
+    return StoreFacts(store_id.decode(errors="replace"), *room(path))
+
+
+def room(path: str) -> tuple[int, int]:
+    """Of the file system: all of it, and what may still be written."""
     try:
         disk = os.statvfs(path)
     except OSError as error:
         raise from_os_error(error, f"asking for the space at {path!r}") from None
-    unit = disk.f_frsize
-    return StoreFacts(store_id.decode(errors="replace"), disk.f_blocks * unit, disk.f_bavail * unit)
+    return disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize
 
 
 def store_usage(catalog: Catalog) -> StoreUsage:

@@ -108,7 +108,8 @@ class LocalStore(LocalTrash, LocalGroups, LocalSettings, LocalLocks, LocalMigrat
 
     def pool_stats(self, name: str, namespace: str | None = None) -> PoolStats:
         with kernel_errors:
-            return pools.pool_stats(self._catalog, name, namespace)
+            room = space.room(self._target)[1]
+            return pools.pool_stats(self._catalog, name, namespace, room)
 
     def namespaces(self, pool: str) -> list[str]:
         with kernel_errors:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cowshed.compat import answers
+from cowshed.compat import monitor
 from cowshed.compat.rados import Error, Rados
 
 _FORMATS = ("plain", "json", "json-pretty")
@@ -29,10 +29,14 @@ _COMMANDS: dict[str, str] = {
     "quorum_status": "",
     "mon dump": "epoch?",
     "mon stat": "",
+    "mon versions": "",
+    "pg stat": "",
     "osd dump": "epoch?",
     "osd stat": "",
     "osd ls": "epoch?",
     "osd df": "output_method?",
+    "osd tree": "",
+    "osd versions": "",
     "osd lspools": "",
     "osd pool ls": "detail?",
     "osd pool stats": "pool_name?",
@@ -45,6 +49,9 @@ _COMMANDS: dict[str, str] = {
     "osd pool application enable": "pool app",
     "osd blocklist ls": "",
     "config get": "who key",
+    "auth get": "entity",
+    "auth get-key": "entity",
+    "auth print-key": "entity",
 }
 """Every command with its arguments' names; `?` behind those that may be left out."""
 
@@ -104,7 +111,7 @@ def run(arguments: list[str]) -> int:
     try:
         line = apart(arguments)
         if line.version:
-            print(answers.VERSION)
+            print(monitor.VERSION)
             return 0
         if line.help or not line.words:
             print(_usage())

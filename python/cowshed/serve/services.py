@@ -6,8 +6,10 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from cowshed import __version__
+from cowshed.errors import CowshedError
 from cowshed.local.store import LocalStore
 from cowshed.serve.events import Events
 from cowshed.serve.handles import Handles
@@ -73,7 +75,14 @@ class Services:
             nbd=self.nbd(),
             api=self._api(),
             certificate=self._certificate(),
+            store_id=self._store_id(),
         )
+
+    def _store_id(self) -> str | None:
+        """None for a store that has none yet, and no room for one."""
+        with suppress(CowshedError):
+            return self.store.facts().id
+        return None
 
     def stop(self, seconds: float) -> bool:
         """Before the listeners go: end event streams, cancel tasks and wait for them, end handles.

@@ -33,6 +33,8 @@ class PoolStats:
     trash_snapshots: int = 0
     referenced: int = 0
     """What the images have mapped, those in the trash too; what two of them share counts twice."""
+    available: int = 0
+    """What may still be written, to this pool or any other."""
 
 
 @dataclass(frozen=True, slots=True)

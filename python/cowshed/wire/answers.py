@@ -27,6 +27,8 @@ class DaemonInfo:
     """`tcp:HOST:PORT` where holders of tokens reach it."""
     certificate: str | None = None
     """The SHA-256 of its certificate in hexadecimal; None where it has no TLS."""
+    store_id: str | None = None
+    """`StoreFacts.id`, which those are told, too, who may not ask for the facts."""
 
 
 @dataclass(frozen=True, slots=True)

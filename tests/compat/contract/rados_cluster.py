@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from pathlib import Path
 from typing import Any
@@ -358,12 +359,104 @@ def conf_of_the_file(world: World) -> None:
     assert (not found) or found in text, found
 
 
-@expect(
-    "rados.Rados.blocklist_add",
-    differs="no client is ever kept out: any address is taken, and nothing done",
-)
+@expect("rados.Rados.blocklist_add")
 def blocklist_add(world: World) -> None:
     """A client's address is taken; what is no address is InvalidArgumentError."""
-    same(world.cluster.blocklist_add("192.0.2.99:0/1", 1), None)
-    with refused(world.rados.InvalidArgumentError, 22):
-        world.cluster.blocklist_add("nonsense", 1)
+    for address in ("192.0.2.99:0/1", "192.0.2.99:6800", "192.0.2.99", "[2001:db8::1]:0/17"):
+        same(world.cluster.blocklist_add(address, 1), None)
+    for wrong in ("nonsense", "", "host:0/1", "192.0.2.99:70000/1", "192.0.2.300:0/1"):
+        with refused(world.rados.InvalidArgumentError, 22):
+            world.cluster.blocklist_add(wrong, 1)
+
+
+@expect("rados.Rados.conf_parse_argv")
+def conf_parse_switches(world: World) -> None:
+    """What is on or off is on by itself and off behind `no-`; true, false, 1 and 0 are taken as its value if
+    they follow, other words are not. A value that is wrong or missing is InvalidArgumentError.
+    """
+    for words, value, left in (
+        (["--rbd_cache=false"], "false", []),
+        (["--no-rbd-cache", "x"], "false", ["x"]),
+        (["--rbd-cache", "0", "x"], "false", ["x"]),
+        (["--rbd-cache", "no"], "true", ["no"]),
+        (["--rbd-cache", "FALSE"], "true", ["FALSE"]),
+        (["--rbd-cache", "--foo"], "true", ["--foo"]),
+        (["--no-rbd-cache", "--rbd-cache"], "true", []),
+    ):
+        cluster = unconnected(world)
+        same(cluster.conf_parse_argv(["program", *words]), ["program", *left], str(words))
+        same(cluster.conf_get("rbd_cache"), value, str(words))
+        cluster.shutdown()
+    cluster = unconnected(world)
+    for wrong in (["--rbd_cache=maybe"], ["--rbd_default_order", "nine"], ["--rbd_default_order"]):
+        with refused(world.rados.InvalidArgumentError, 22):
+            cluster.conf_parse_argv(["program", *wrong])
+    cluster.shutdown()
+
+
+@expect("rados.Rados.get_addrs")
+def addresses(world: World) -> None:
+    """Host, port and a number, that are this client's alone."""
+    found = world.cluster.get_addrs()
+    same(type(found), str)
+    assert re.search(r":\d+/\d+$", found), found
+    with unconnected(world) as other:
+        assert other.get_addrs() != found
+
+
+@expect("rados.Rados.get_pool_base_tier", "rados.Rados.get_inconsistent_pgs")
+def tiers_and_placement(world: World) -> None:
+    """The pool itself, and no placement groups; a pool that is not there is ObjectNotFound."""
+    number = world.cluster.pool_lookup(world.pool)
+    same(world.cluster.get_pool_base_tier(number), number)
+    same(world.cluster.get_inconsistent_pgs(number), [])
+    for call in (world.cluster.get_pool_base_tier, world.cluster.get_inconsistent_pgs):
+        with refused(world.rados.ObjectNotFound, 2):
+            call(99999)
+
+
+@expect("rados.Rados.mgr_command", "rados.Rados.osd_command", "rados.Rados.pg_command")
+def commands_that_are_none(world: World) -> None:
+    """Minus EINVAL, nothing, and a sentence; an OSD that is not there is minus ENOENT."""
+    nonsense = json.dumps({"prefix": "nonsense"})
+    number = world.cluster.pool_lookup(world.pool)
+    for status, out, said in (
+        world.cluster.mgr_command(nonsense, b""),
+        world.cluster.osd_command(0, nonsense, b""),
+        world.cluster.pg_command(f"{number}.0", nonsense, b""),
+    ):
+        same((status, out), (-22, b""))
+        assert "nonsense" in said, said
+    same(world.cluster.osd_command(99, json.dumps({"prefix": "version"}), b"")[:2], (-2, b""))
+
+
+@expect("rados.Rados.ping_monitor")
+def ping(world: World) -> None:
+    """JSON of the monitor's, by its name in the monitors' map; another name is ObjectNotFound."""
+    (monitor, *_) = asked(world, prefix="mon dump")["mons"]
+    assert "health" in json.loads(world.cluster.ping_monitor(monitor["name"]))
+    with refused(world.rados.ObjectNotFound, 2):
+        world.cluster.ping_monitor("nobody")
+
+
+@expect("rados.Rados.require_state")
+def require_state(world: World) -> None:
+    """Nothing in one of the states; RadosStateError in none."""
+    same(world.cluster.require_state("configuring", "connected"), None)
+    with refused(world.rados.RadosStateError):
+        world.cluster.require_state("configuring")
+
+
+@expect("rados.Rados.service_daemon_register", "rados.Rados.service_daemon_update")
+def service_daemon(world: World) -> None:
+    """Known once: again is ObjectExists; its status may be told then, and NotConnected before."""
+    cluster = unconnected(world)
+    with refused(world.rados.NotConnected, 107):
+        cluster.service_daemon_update({"state": "well"})
+    cluster.connect()
+    name = f"daemon-{world.namespace}"
+    same(cluster.service_daemon_register("contract", name, {"a": "b"}), None)
+    with refused(world.rados.ObjectExists, 17):
+        cluster.service_daemon_register("contract", name, {"a": "b"})
+    same(cluster.service_daemon_update({"state": "well"}), None)
+    cluster.shutdown()

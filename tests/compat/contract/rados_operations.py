@@ -148,3 +148,116 @@ def compare(world: World) -> None:
     with contextlib.suppress(world.rados.Error):
         operate(world, "thing", ("cmpext", b"other", 0), ("write_full", b"changed"))
     same(world.ioctx.read("thing"), b"hello")
+
+
+@expect(
+    "rados.Ioctx.create_write_op",
+    "rados.Ioctx.release_write_op",
+    "rados.Ioctx.create_read_op",
+    "rados.Ioctx.release_read_op",
+    "rados.WriteOp",
+    "rados.WriteOp.create",
+    "rados.WriteOp.release",
+    "rados.ReadOp",
+    "rados.ReadOp.create",
+    "rados.ReadOp.release",
+)
+def operations_without_a_context(world: World) -> None:
+    """Made by the Ioctx and released by it; or made, and released, by themselves."""
+    write = world.ioctx.create_write_op()
+    same(type(write), world.rados.WriteOp)
+    write.write_full(b"hello")
+    same(world.ioctx.operate_write_op(write, "thing"), None)
+    same(world.ioctx.release_write_op(write), None)
+    same(world.ioctx.read("thing"), b"hello")
+    read = world.ioctx.create_read_op()
+    same(type(read), world.rados.ReadOp)
+    same(world.ioctx.release_read_op(read), None)
+    for kind in (world.rados.WriteOp, world.rados.ReadOp):
+        operation = kind()
+        same(operation.create(), operation)
+        same(operation.release(), None)
+
+
+@expect("rados.OpCtx")
+def contexts_of_operations(world: World) -> None:
+    """Both kinds have one, of the same base."""
+    for kind in (world.rados.WriteOpCtx, world.rados.ReadOpCtx):
+        assert issubclass(kind, world.rados.OpCtx)
+
+
+@expect("rados.WriteOp.writesame", "rados.WriteOp.set_flags")
+def write_operation_writesame(world: World) -> None:
+    """The data again and again; flags of the step before are taken."""
+    flag = world.rados.LIBRADOS_OP_FLAG_FADVISE_RANDOM
+    operate(world, "thing", ("write_full", b"......"), ("set_flags", flag), ("writesame", b"ab", 4, 1))
+    same(world.ioctx.read("thing"), b".abab.")
+
+
+@expect("rados.WriteOp.assert_version")
+def write_operation_version(world: World) -> None:
+    """Nothing is done unless the object has the version: OSError, ERANGE for one that it had before."""
+    world.ioctx.write_full("thing", b"one")
+    world.ioctx.write_full("thing", b"two")
+    now = world.ioctx.get_last_version()
+    with refused(world.rados.OSError, 34):
+        operate(world, "thing", ("assert_version", 1), ("write_full", b"three"))
+    same(world.ioctx.read("thing"), b"two")
+    operate(world, "thing", ("assert_version", now), ("write_full", b"three"))
+    same(world.ioctx.read("thing"), b"three")
+
+
+@expect("rados.WriteOp.omap_cmp")
+def write_operation_omap_cmp(world: World) -> None:
+    """Nothing is done unless the key has the value: OSError, ECANCELED. Unequal, and less or equal, are no
+    questions: InvalidArgumentError.
+    """
+    store(world, "thing", {"key": b"value"})
+    operate(world, "thing", ("omap_cmp", "key", "value"), ("write_full", b"one"))
+    with refused(world.rados.OSError, 125):
+        operate(world, "thing", ("omap_cmp", "key", "other"), ("write_full", b"two"))
+    for asked in ("NE", "GTE", "LTE"):
+        way = getattr(world.rados, f"LIBRADOS_CMPXATTR_OP_{asked}")
+        with refused(world.rados.InvalidArgumentError, 22):
+            operate(world, "thing", ("omap_cmp", "key", "value", way), ("write_full", b"two"))
+    same(world.ioctx.read("thing"), b"one")
+
+
+@expect("rados.WriteOp.omap_cmp", differs="values are compared for equality only: OSError, EOPNOTSUPP")
+def write_operation_omap_order(world: World) -> None:
+    """Whether the key's value is less than the given one, or greater."""
+    store(world, "thing", {"key": b"m"})
+    operate(world, "thing", ("omap_cmp", "key", "n", world.rados.LIBRADOS_CMPXATTR_OP_LT), ("append", b"1"))
+    operate(world, "thing", ("omap_cmp", "key", "l", world.rados.LIBRADOS_CMPXATTR_OP_GT), ("append", b"2"))
+    same(world.ioctx.read("thing"), b"12")
+
+
+@expect("rados.WriteOp.execute")
+def write_operation_execute(world: World) -> None:
+    """A class of code that is not there is OSError, EOPNOTSUPP."""
+    with refused(world.rados.OSError, 95):
+        operate(world, "thing", ("write_full", b"x"), ("execute", "nonsense", "call", b""))
+
+
+@expect("rados.ReadOp.cmpext", "rados.ReadOp.set_flags")
+def read_operation_compares(world: World) -> None:
+    """Nothing where the bytes are equal; else ExtendMismatch, which knows the first place that is not."""
+    world.ioctx.write_full("thing", b"hello")
+    with world.rados.ReadOpCtx() as operation:
+        operation.cmpext(b"he", 0)
+        operation.set_flags(world.rados.LIBRADOS_OP_FLAG_FADVISE_RANDOM)
+        same(world.ioctx.operate_read_op(operation, "thing"), None)
+    with world.rados.ReadOpCtx() as operation:
+        operation.cmpext(b"heLlo", 0)
+        with refused(world.rados.ExtendMismatch, 4095 + 2):
+            world.ioctx.operate_read_op(operation, "thing")
+
+
+@expect("rados.Ioctx.remove_omap_range2")
+def omap_range(world: World) -> None:
+    """Keys from the first on, and before the last."""
+    store(world, "thing", {"a": b"1", "b": b"2", "c": b"3", "d": b"4"})
+    with world.rados.WriteOpCtx() as operation:
+        world.ioctx.remove_omap_range2(operation, "b", "d")
+        world.ioctx.operate_write_op(operation, "thing")
+    same([key for key, _ in keys_of(world, "thing")], ["a", "d"])

@@ -315,3 +315,46 @@ def clone_of_format_1_out_of_a_namespace(world: World) -> None:
     world.parent()
     with refused(world.rbd.OSError, 18):
         world.api.clone(world.ioctx, "base", "snap", world.second, f"{world.namespace}-clone")
+
+
+@expect("rbd.RBD.clone", "rbd.Image.copy", "rbd.Image.deep_copy")
+def striping_of_clones_and_copies(world: World) -> None:
+    """Inherited, as far as nothing else is given; a smaller order than the parent's stripe unit is
+    InvalidArgument.
+    """
+    image = world.fresh("base", order=22, stripe_unit=65536, stripe_count=4, features=61)
+    image.create_snap("snap")
+    image.protect_snap("snap")
+    plain = world.fresh("plain", order=22)
+    plain.create_snap("snap")
+    plain.protect_snap("snap")
+    for source, how, found in (
+        ("base", {}, (65536, 4, 63)),
+        ("base", {"stripe_unit": 4 * MiB, "stripe_count": 1}, (4 * MiB, 1, 61)),
+        ("base", {"stripe_count": 2}, (65536, 2, 63)),
+        ("base", {"order": 20}, (65536, 4, 63)),
+        ("plain", {}, (4 * MiB, 1, 61)),
+        ("plain", {"order": 23}, (4 * MiB, 1, 63)),
+        ("plain", {"stripe_unit": 65536}, (65536, 1, 63)),
+    ):
+        world.api.clone(world.ioctx, source, "snap", world.ioctx, "new clone", **how)
+        opened = world.open(source)
+        opened.copy(world.ioctx, "new copy", **how)
+        opened.deep_copy(world.ioctx, "new deep", **how)
+        opened.close()
+        for name in ("new clone", "new copy", "new deep"):
+            made = world.open(name)
+            same((made.stripe_unit(), made.stripe_count(), made.features()), found, f"{name} {source} {how}")
+            made.close()
+        # Copies of what has snapshots have them, too.
+        with world.rbd.Image(world.ioctx, "new deep") as deep:
+            for snap in list(deep.list_snaps()):
+                if deep.is_protected_snap(snap["name"]):
+                    deep.unprotect_snap(snap["name"])
+                deep.remove_snap(snap["name"])
+        for name in ("new clone", "new copy", "new deep"):
+            world.api.remove(world.ioctx, name)
+    with refused(world.rbd.InvalidArgument, 22):
+        world.api.clone(world.ioctx, "plain", "snap", world.ioctx, "none", order=20)
+    with refused(world.rbd.InvalidArgument, 22):
+        world.open("plain").copy(world.ioctx, "none", order=20)

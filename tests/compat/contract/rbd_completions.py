@@ -27,6 +27,7 @@ class Heard:
 
 
 @expect(
+    "rbd.Completion",
     "rbd.Image.aio_write",
     "rbd.Image.aio_read",
     "rbd.Completion.wait_for_complete_and_cb",

@@ -79,11 +79,17 @@ def discard(world: World) -> None:
 
 @expect("rbd.Image.discard")
 def discard_beyond_the_end(world: World) -> None:
-    """InvalidArgument for a region that ends, or begins, beyond the end."""
+    """InvalidArgument for a region that begins at the end or beyond; one that ends beyond is cut, unless it
+    has 2 GiB or more, which is InvalidArgument.
+    """
     image = world.fresh()
-    for offset, length in ((0, 1 << 40), (1 << 40, 1)):
+    image.write(b"x" * MiB, 7 * MiB)
+    for offset, length in ((0, 1 << 40), (0, 1 << 31), (8 * MiB, 1), (1 << 40, 1)):
         with refused(world.rbd.InvalidArgument, 22):
             image.discard(offset, length)
+    same(image.discard(1 << 40, 0), None)
+    same(image.discard(7 * MiB, (1 << 31) - 1), None)
+    same(image.read(7 * MiB, MiB), bytes(MiB))
 
 
 @expect("rbd.Image.read")
@@ -247,3 +253,45 @@ def diff_whose_callback_fails(world: World) -> None:
 
     with refused(KeyError):
         image.diff_iterate(0, 8 * MiB, None, fail)
+
+
+@expect("rbd.Image.diff_iterate")
+def diff_of_whole_objects(world: World) -> None:
+    """whole_object: objects in which anything changed, as far as they lie in the range that was asked for;
+    exists is False only for an object that has no data at all.
+    """
+    image = world.fresh(features=61)
+    image.write(b"x" * 4096, 0)
+    image.write(b"x" * 2 * MiB, 2 * MiB)
+    image.create_snap("snap")
+    image.write(b"y" * 4096, 512 * KiB)
+    image.discard(2 * MiB, MiB)
+    image.discard(3 * MiB, 512 * KiB)
+    whole = extents(image, 0, 8 * MiB, "snap", whole_object=True)
+    same([each for each in whole if each[0] != 3 * MiB], [(0, MiB, True), (2 * MiB, MiB, False)])
+    same([each for each in whole if each[0] == 3 * MiB], [(3 * MiB, MiB, True)])
+    part = extents(image, 4096, 2 * MiB, "snap", whole_object=True)
+    same(part, [(4096, MiB - 4096, True), (2 * MiB, 4096, False)])
+    every = extents(image, 0, 8 * MiB, None, whole_object=True)
+    same(every, [(0, MiB, True), (3 * MiB, MiB, True)])
+
+
+@expect("rbd.Image.diff_iterate")
+def diff_of_a_clones_own(world: World) -> None:
+    """Nothing, before anything is written; then the objects that are its own, with whole_object, as they are
+    between its snapshots, too; data that is discarded in front of the parent's is its own.
+    """
+    world.parent()
+    clone = world.clone()
+    for whole in (False, True):
+        same(extents(clone, 0, 8 * MiB, None, include_parent=False, whole_object=whole), [])
+    clone.write(b"c" * 4096, 4096)
+    clone.create_snap("one")
+    clone.write(b"c" * 4096, 5 * MiB)
+    own = [(0, MiB, True), (5 * MiB, MiB, True)]
+    same(extents(clone, 0, 8 * MiB, None, include_parent=False, whole_object=True), own)
+    for include in (True, False):
+        found = extents(clone, 0, 8 * MiB, "one", include_parent=include, whole_object=True)
+        same(found, [(5 * MiB, MiB, True)])
+    clone.discard(0, MiB)
+    same(extents(clone, 0, 8 * MiB, None, include_parent=False, whole_object=True), own)

@@ -285,3 +285,53 @@ def watchers(world: World) -> None:
     shaped(one, addr=str, id=int, cookie=int)
     world.open()
     same(len(list(reader.watchers_list())), 2)
+
+
+@expect("rbd.Image.update_features", "rbd.RBD.create")
+def journaling(world: World) -> None:
+    """Journaling needs the exclusive lock, at creation and later; both may come and go together."""
+    image = world.fresh(features=1)
+    with refused(world.rbd.InvalidArgument, 22):
+        image.update_features(64, True)
+    image.update_features(64 | 4, True)
+    same(image.features(), 69)
+    for bits, enabled in ((64, True), (4, False)):
+        with refused(world.rbd.InvalidArgument, 22):
+            image.update_features(bits, enabled)
+    image.update_features(64, False)
+    same(image.features(), 5)
+    with refused(world.rbd.InvalidArgument, 22):
+        image.update_features(64, False)
+    image.update_features(64, True)
+    image.update_features(64 | 4, False)
+    same(image.features(), 1)
+    same(world.fresh("made", features=125).features(), 125)
+    for bits in (64, 65):
+        with refused(world.rbd.InvalidArgument, 22):
+            world.create("refused", features=bits)
+
+
+@expect(
+    "rbd.Image.mirror_image_enable",
+    "rbd.Image.mirror_image_disable",
+    "rbd.Image.mirror_image_get_info",
+    "rbd.Image.mirror_image_get_mode",
+    off=True,
+)
+def journaling_without_mirroring(world: World) -> None:
+    """An image with journaling is used as any other, and not mirrored."""
+    image = world.fresh(features=125)
+    image.write(b"hello", 0)
+    same(image.read(0, 5), b"hello")
+    image.create_snap("snap")
+    image.resize(16 * MiB)
+    image.rollback_to_snap("snap")
+    same(image.size(), 8 * MiB)
+    same(image.mirror_image_get_mode(), 0)
+    same(image.mirror_image_get_info()["state"], world.rbd.RBD_MIRROR_IMAGE_DISABLED)
+    for call in (image.mirror_image_enable, lambda: image.mirror_image_disable(True)):
+        with refused(world.rbd.InvalidArgument, 22):
+            call()
+    image.protect_snap("snap")
+    world.api.clone(world.ioctx, "disk", "snap", world.ioctx, "clone")
+    same(world.open("clone").features(), 125)

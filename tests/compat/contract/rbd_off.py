@@ -174,3 +174,122 @@ def migration_abort(world: World) -> None:
     world.api.migration_prepare(world.ioctx, "disk", world.ioctx, "new")
     world.api.migration_abort(world.ioctx, "new")
     same(world.api.list(world.ioctx), ["disk"])
+
+
+@expect("rbd.RBD.mirror_mode_set", off=True)
+def mirror_mode_set(world: World) -> None:
+    """Off is off again; a mode that is none is InvalidArgument."""
+    same(world.api.mirror_mode_set(world.plain, world.rbd.RBD_MIRROR_MODE_DISABLED), None)
+    with refused(world.rbd.InvalidArgument, 22):
+        world.api.mirror_mode_set(world.plain, 9)
+
+
+@expect("rbd.RBD.mirror_peer_bootstrap_import", off=True)
+def mirror_bootstrap_import(world: World) -> None:
+    """A token that is none is InvalidArgument."""
+    with refused(world.rbd.InvalidArgument, 22):
+        world.api.mirror_peer_bootstrap_import(world.plain, world.rbd.RBD_MIRROR_PEER_DIRECTION_RX_TX, "zz")
+
+
+@expect(
+    "rbd.RBD.mirror_peer_set_attributes",
+    "rbd.RBD.mirror_peer_set_client",
+    "rbd.RBD.mirror_peer_set_cluster",
+    "rbd.RBD.mirror_peer_set_name",
+    off=True,
+)
+def mirror_peer_set(world: World) -> None:
+    """A peer that is not there is ImageNotFound."""
+    with refused(world.rbd.ImageNotFound, 2):
+        world.api.mirror_peer_set_attributes(world.plain, "nobody", {"mon_host": "192.0.2.1"})
+    for call in (
+        world.api.mirror_peer_set_client,
+        world.api.mirror_peer_set_cluster,
+        world.api.mirror_peer_set_name,
+    ):
+        with refused(world.rbd.ImageNotFound, 2):
+            call(world.plain, "nobody", "client.x")
+
+
+@expect(
+    "rbd.RBD.mirror_site_name_set",
+    differs="there is no other site to tell a name: OperationNotSupported for any but an empty one",
+)
+def mirror_site_name_set(world: World) -> None:
+    """A name is kept, until it is set to nothing; what is no text is InvalidArgument."""
+    before = world.api.mirror_site_name_get(world.cluster)
+    same(world.api.mirror_site_name_set(world.cluster, "here"), None)
+    same(world.api.mirror_site_name_get(world.cluster), "here")
+    world.api.mirror_site_name_set(world.cluster, "")
+    same(world.api.mirror_site_name_get(world.cluster), before)
+    with refused(world.rbd.InvalidArgument):
+        world.api.mirror_site_name_set(world.cluster, 5)
+
+
+@expect(
+    "rbd.Image.aio_mirror_image_get_info",
+    "rbd.Image.aio_mirror_image_get_mode",
+    "rbd.Image.aio_mirror_image_create_snapshot",
+    off=True,
+)
+def aio_mirror_image(world: World) -> None:
+    """As the calls that wait: no mirroring, mode 0, and -EINVAL with no number for a snapshot."""
+    image = world.fresh()
+    heard: list[object] = []
+
+    def hear(completion: object, found: object) -> None:
+        heard.append(found)
+
+    answers = []
+    for completion in (
+        image.aio_mirror_image_get_info(hear),
+        image.aio_mirror_image_get_mode(hear),
+        image.aio_mirror_image_create_snapshot(0, hear),
+    ):
+        completion.wait_for_complete_and_cb()
+        answers.append(completion.get_return_value())
+    same(answers, [0, 0, -22])
+    info = {"global_id": "", "state": world.rbd.RBD_MIRROR_IMAGE_DISABLED, "primary": False}
+    same(sorted(map(str, heard)), sorted(map(str, (info, 0, None))))
+
+
+@expect("rbd.Image.snap_get_mirror_namespace", off=True)
+def mirror_namespace(world: World) -> None:
+    """InvalidArgument for a user's snapshot, ImageNotFound for none."""
+    image = world.fresh()
+    image.create_snap("snap")
+    with refused(world.rbd.InvalidArgument, 22):
+        image.snap_get_mirror_namespace(image.snap_get_id("snap"))
+    with refused(world.rbd.ImageNotFound, 2):
+        image.snap_get_mirror_namespace(99999)
+
+
+@expect("rbd.RBD.migration_prepare_import", off=True)
+def migration_from_elsewhere(world: World) -> None:
+    """A source without type is InvalidArgument, one that is no JSON an OSError, EBADMSG; nothing is made."""
+    with refused(world.rbd.InvalidArgument, 22):
+        world.api.migration_prepare_import("{}", world.ioctx, "new")
+    with refused(world.rbd.OSError, 74):
+        world.api.migration_prepare_import("nonsense", world.ioctx, "new")
+    same(world.api.list(world.ioctx), [])
+
+
+@expect("rbd.Image.encryption_format")
+def encryption_format_refuses(world: World) -> None:
+    """A format that is none is OperationNotSupported; a passphrase that is no text InvalidArgument."""
+    image = world.fresh()
+    with refused(world.rbd.OperationNotSupported, 95):
+        image.encryption_format(9, "secret")
+    with refused(world.rbd.InvalidArgument):
+        image.encryption_format(world.rbd.RBD_ENCRYPTION_FORMAT_LUKS1, 5)
+
+
+@expect(
+    "rbd.Image.encryption_format",
+    differs="librbd's LUKS is not supported: OperationNotSupported; os-brick's own, on the disk, is",
+)
+def encryption_format(world: World) -> None:
+    """A LUKS header is made, and the image is smaller by it."""
+    image = world.fresh(size=64 * MiB)
+    image.encryption_format(world.rbd.RBD_ENCRYPTION_FORMAT_LUKS1, "secret")
+    assert image.size() < 64 * MiB

@@ -6,10 +6,10 @@ from .expecting import expect, refused, same, shaped
 from .world import MiB, World
 
 
-@expect("rbd.RBD.version")
+@expect("rbd.RBD", "rbd.RBD.version")
 def version_is_three_numbers(world: World) -> None:
-    """A tuple of three numbers; the first is 1."""
-    version = world.api.version()
+    """Any number may be made, and hold nothing. A tuple of three numbers; the first is 1."""
+    version = world.rbd.RBD().version()
     same([type(part) for part in version], [int, int, int])
     same(version[0], 1)
 
@@ -125,12 +125,18 @@ def create_without_striping(world: World) -> None:
     "rbd.RBD.create",
     "rbd.Image.stripe_unit",
     "rbd.Image.stripe_count",
-    differs="data is not striped: what is given is taken, and not kept",
+    "rbd.Image.stat",
 )
 def create_with_striping(world: World) -> None:
-    """stripe_unit and stripe_count are kept as given."""
-    image = world.fresh("striped", stripe_unit=65536, stripe_count=4, features=3)
-    same((image.stripe_unit(), image.stripe_count()), (65536, 4))
+    """stripe_unit and stripe_count are kept as given, the feature is set, and the objects are counted so."""
+    image = world.fresh("striped", 9 * MiB, order=22, stripe_unit=65536, stripe_count=4, features=61)
+    same((image.stripe_unit(), image.stripe_count(), image.features()), (65536, 4, 63))
+    same(image.stat()["num_objs"], 4)
+    plain = world.fresh("plain", features=63)
+    same((plain.features(), plain.stat()["num_objs"]), (61, 8))
+    for unit, count in ((65536, None), (None, 4), (5000, 2), (2 * MiB, 2)):
+        with refused(world.rbd.InvalidArgument, 22):
+            world.create("wrong", stripe_unit=unit, stripe_count=count)
 
 
 @expect("rbd.RBD.create")

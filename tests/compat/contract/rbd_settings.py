@@ -122,3 +122,14 @@ def pool_configuration(world: World) -> None:
         world.api.config_remove(world.plain, "rbd_qos_iops_limit")
     with refused(KeyError):
         world.api.config_get(world.plain, "rbd_qos_iops_limit")
+
+
+@expect("rbd.Image.config_get")
+def config_get(world: World) -> None:
+    """What is set for the image itself; a key that is not set there, or that is none, is a KeyError."""
+    image = world.fresh()
+    for key in ("rbd_cache", "nonsense"):
+        with refused(KeyError):
+            image.config_get(key)
+    image.config_set("rbd_cache", "false")
+    same(image.config_get("rbd_cache"), "false")

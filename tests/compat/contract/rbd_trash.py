@@ -133,10 +133,24 @@ def trash_purge(world: World) -> None:
 
 @expect("rbd.Image")
 def open_from_the_trash(world: World) -> None:
-    """By its id an image in the trash can be opened."""
+    """By its id an image in the trash can be opened, written, and changed."""
     number = thrown(world)
     image = world.keep(world.rbd.Image(world.ioctx, image_id=number))
-    same(image.size(), 8 * MiB)
+    same((image.size(), image.get_name(), image.id()), (8 * MiB, "disk", number))
+    same(image.write(b"still", 0), 5)
+    image.create_snap("snap")
+    same([snap["name"] for snap in image.list_snaps()], ["snap"])
+    image.set_snap("snap")
+    same(image.read(0, 5), b"still")
+    image.set_snap(None)
+    image.remove_snap("snap")
+    image.metadata_set("key", "value")
+    image.resize(MiB)
+    image.close()
+    read_only = world.keep(world.rbd.Image(world.ioctx, image_id=number, read_only=True))
+    same((read_only.size(), read_only.read(0, 5)), (MiB, b"still"))
+    with refused(world.rbd.ReadOnlyImage, 30):
+        read_only.write(b"no", 0)
 
 
 @expect("rbd.RBD.trash_move", "rbd.RBD.create")
@@ -144,3 +158,40 @@ def trash_frees_the_name(world: World) -> None:
     """The name is free for another image."""
     number = thrown(world)
     assert world.fresh().id() != number
+
+
+@expect("rbd.RBD.remove")
+def parent_to_the_trash(world: World) -> None:
+    """With rbd_move_parent_to_trash_on_remove, a parent that only clones of format 2 hold moves to the trash,
+    and is gone with the last of them; with a snapshot of the user's it is ImageHasSnapshots, open ImageBusy.
+    """
+    settings = {"rbd_move_parent_to_trash_on_remove": "true", "rbd_default_clone_format": "2"}
+    before = {key: world.cluster.conf_get(key) for key in settings}
+    for key, value in settings.items():
+        world.cluster.conf_set(key, value)
+    try:
+        image = world.fresh()
+        number = image.id()
+        image.create_snap("snap")
+        for name in ("one", "two"):
+            world.api.clone(world.ioctx, "disk", "snap", world.ioctx, name)
+        image.close()
+        with refused(world.rbd.ImageHasSnapshots, 39):
+            world.api.remove(world.ioctx, "disk")
+        image = world.open()
+        image.remove_snap("snap")
+        with refused(world.rbd.ImageBusy, 16):
+            world.api.remove(world.ioctx, "disk")
+        image.close()
+        same(world.api.remove(world.ioctx, "disk"), None)
+        same(world.api.list(world.ioctx), ["one", "two"])
+        with refused(world.rbd.ImageHasSnapshots, 39):
+            world.api.trash_remove(world.ioctx, number, True)
+        world.api.remove(world.ioctx, "one")
+        world.open("two").flatten()
+        with refused(world.rbd.ImageNotFound, 2):
+            world.api.trash_remove(world.ioctx, number, True)
+        same(list(world.api.trash_list(world.ioctx)), [])
+    finally:
+        for key, value in before.items():
+            world.cluster.conf_set(key, value)

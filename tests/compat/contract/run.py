@@ -22,6 +22,8 @@ ROOMS = (
     "rados_cluster",
     "rados_objects",
     "rados_operations",
+    "rados_async",
+    "rados_pools",
     "rbd_pool",
     "rbd_images",
     "rbd_data",

@@ -61,6 +61,7 @@ def make(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
         conf.parent.mkdir()
         site.with_options(conf, {"rbd_default_clone_format": str(clone_format)})
         made.append(Cinder(site, conf, seed, **options))
+        made[-1].remember_monitors()
         return made[-1]
 
     try:

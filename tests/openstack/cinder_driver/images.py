@@ -56,13 +56,13 @@ class ImageService:
             target.truncate()
 
 
-def write_file(path: Path, content: Content) -> None:
-    """`content` as a raw image."""
+def write_file(path: Path, content: Content, size: int | None = None) -> None:
+    """`content` as a raw image, of `size` bytes if that is not the content's own size."""
     with path.open("wb") as file:
         for offset, data in content.pieces.items():
             file.seek(offset)
             file.write(data)
-        file.truncate(content.size * GIB)
+        file.truncate(size or content.size * GIB)
 
 
 def read_file(path: Path) -> Content:

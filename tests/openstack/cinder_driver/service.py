@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import re
@@ -85,6 +86,10 @@ class Cinder:
         self.driver = volume_driver(site, conf, **options)
         self.contents: dict[str, Content] = {}
         """By id of volume, snapshot or backup."""
+
+    def remember_monitors(self) -> None:
+        """Ask `ceph mon dump` once, and not for each attachment: it is a process each time."""
+        self.driver._get_mon_addrs = functools.cache(self.driver._get_mon_addrs)
 
     # What a user of Cinder asks for. Each returns the record that it made.
 

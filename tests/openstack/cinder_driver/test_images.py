@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from openstack.cinder_driver.conftest import tool
-from openstack.cinder_driver.content import Content
+from openstack.cinder_driver.content import PIECE, Content, places
 from openstack.cinder_driver.images import ImageService, glance_image, read_file, write_file
 
 if TYPE_CHECKING:
     from openstack.cinder_driver.conftest import Maker
     from openstack.cinder_driver.service import Cinder
+
+IMAGE_BYTES = 64 << 20
 
 
 @pytest.fixture
@@ -27,9 +29,9 @@ def service(tmp_path: Path) -> ImageService:
 
 @pytest.fixture
 def content() -> Content:
-    made = Content()
-    made.change(random.Random(7), 12)
-    return made
+    """An image's, which is smaller than a volume can be."""
+    dice = random.Random(7)
+    return Content({offset: dice.randbytes(PIECE) for offset in places(1) if offset < IMAGE_BYTES})
 
 
 def test_an_image_in_rbd_is_cloned(make: Maker, clone_format: int, content: Content) -> None:
@@ -72,7 +74,7 @@ def test_an_image_is_copied_into_a_volume(
     tool("qemu-img", "qemu-utils")
     tool("rbd", "ceph-common")
     service.formats["i"] = disk_format
-    write_file(tmp_path / "raw", content)
+    write_file(tmp_path / "raw", content, IMAGE_BYTES)
     words = list(
         map(str, ["qemu-img", "convert", "-f", "raw", "-O", disk_format, tmp_path / "raw", service.path("i")])
     )
@@ -87,18 +89,21 @@ def test_an_image_is_copied_into_a_volume(
 def test_a_volume_is_imaged_anew_and_keeps_its_snapshots(
     cinder: Cinder, service: ImageService, content: Content
 ) -> None:
-    """Here Cinder has qemu-img write into the volume."""
+    """Here Cinder has qemu-img write into the volume, which stays as it is beyond the image's end."""
     tool("qemu-img", "qemu-utils")
     words = ["qemu-img", "info", f"rbd:volumes/none:conf={cinder.conf}:id=cinder"]
     said = subprocess.run(words, capture_output=True, text=True, check=False).stderr
     if "Unable to load module" in said or "Unknown protocol" in said:
         pytest.skip("this qemu-img has no rbd (apt-get install qemu-block-extra)")
-    write_file(service.path("i"), content)
+    write_file(service.path("i"), content, IMAGE_BYTES)
     volume = cinder.create("a")
-    cinder.write(volume)
+    cinder.write(volume, count=12)
     snapshot = cinder.snapshot("s", volume)
     cinder.driver.copy_image_to_volume(cinder.context, volume, service, "i", disable_sparse=True)
-    cinder.contents[volume.id] = content.copy()
+    pieces = cinder.contents[volume.id].pieces
+    later = {offset: data for offset, data in pieces.items() if offset >= IMAGE_BYTES}
+    assert later
+    cinder.contents[volume.id] = Content({**content.pieces, **later})
     assert cinder.tree() == {"a": ["s"]}
     cinder.check(volume, snapshot)
 

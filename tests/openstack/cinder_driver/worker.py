@@ -239,6 +239,7 @@ def main() -> None:
 
     site = Site(Path(keyrings) / "ceph.conf", Path())
     cinder = Cinder(site, Path(conf), int(seed), rbd_max_clone_depth=3, rbd_exclusive_cinder_pool=False)
+    cinder.remember_monitors()
     story = Story(cinder, Backups(cinder), int(seed))
     end = time.monotonic() + float(seconds)
     try:

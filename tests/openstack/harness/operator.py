@@ -95,6 +95,15 @@ class Room:
                 if entry["name"] == name:
                     rbd.RBD().trash_remove(ioctx, entry["id"], force=True)
 
+    def put(self, pool: str, key: str, text: str) -> None:
+        """An object of the pool's."""
+        with self.cluster.open_ioctx(pool) as ioctx:
+            ioctx.write_full(key, text.encode())
+
+    def got(self, pool: str, key: str) -> str:
+        with self.cluster.open_ioctx(pool) as ioctx:
+            return str(ioctx.read(key), "utf-8")
+
     def conf(self, key: str) -> str | None:
         found = self.cluster.conf_get(key)
         return None if found is None else str(found)

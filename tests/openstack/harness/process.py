@@ -56,16 +56,20 @@ class Service:
             raise DriverError(answer["error"], answer["text"], answer["trace"])
         return answer["value"]
 
+    def hang_up(self) -> None:
+        """Have it end, without waiting for that."""
+        assert self.process.stdin
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self.process.stdin
         assert self.process.stdout
-        with suppress(BrokenPipeError):
-            self.process.stdin.close()
+        self.hang_up()
         try:
             self.process.wait(60)
         except subprocess.TimeoutExpired:

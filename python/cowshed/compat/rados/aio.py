@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from cowshed.compat.rados.completion import Completion, Worker
-from cowshed.compat.rados.errors import name_bytes, name_text, whole
+from cowshed.compat.rados.errors import make_ex, name_bytes, name_text, whole
 from cowshed.compat.rados.objects import ObjectCalls
 from cowshed.compat.rados.ops import LIBRADOS_OPERATION_NOFLAG, ReadOp, WriteOp
 
@@ -117,6 +118,8 @@ class AsynchronousCalls(ObjectCalls):
             return 0
 
         self._check(object_name, to_write)
+        if not to_write or whole(write_len) % len(to_write):
+            raise make_ex(errno.EINVAL, f"error writing object {object_name}")
         return self._start(call, oncomplete)
 
     def aio_cmpext(

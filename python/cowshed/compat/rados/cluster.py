@@ -8,7 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Literal, Self
 
-from cowshed.compat import answers
+from cowshed.compat import monitor
+from cowshed.compat.addresses import is_client_address
 from cowshed.compat.conf import Conf, cluster_of_file, normal
 from cowshed.compat.finding import Found, find
 from cowshed.compat.rados.errors import (
@@ -36,6 +37,7 @@ from cowshed.store.features import NAMES, parse_features
 
 _FIXED = frozenset({"cowshed", "mon_host", "key", "keyfile", "keyring", "fsid", "ms_type", "monmap"})
 """Keys that a connected client does not take."""
+_UNKNOWN = "unknown command prefix {}"
 
 
 class Version:
@@ -86,6 +88,7 @@ class Rados:
         self.conf = conf
         self.parsed_args: Sequence[str] = []
         self.state = "configuring"
+        self._is_daemon = False
         for key, value in conf_defaults.items() if conf_defaults else ():
             self.conf_set(key, value)
         if conffile in (self.DEFAULT_CONF_FILES, ""):
@@ -228,13 +231,13 @@ class Rados:
         """The store's id."""
         self.require_state("connected")
         with asking("error getting cluster fsid"):
-            return self.store.facts().id
+            return monitor.store_id(self.store)
 
     def get_cluster_stats(self) -> dict[str, int]:
         """Sizes in KiB: `kb`, `kb_used`, `kb_avail`; and `num_objects`."""
         self.require_state("connected")
         with asking(f"Rados.get_cluster_stats({self.rados_id}): get_stats failed"):
-            return answers.cluster_stats(self.store)
+            return monitor.cluster_stats(self.store)
 
     def get_instance_id(self) -> int:
         """The number of this client, which no other has."""
@@ -250,16 +253,21 @@ class Rados:
         return 0
 
     def blocklist_add(self, client_address: str, expire_seconds: int = 0) -> None:
-        """Keep a client out. Nothing is done: one whose lock is broken cannot write in any case."""
+        """Keep a client out. Nothing is done: one whose lock is broken cannot write in any case.
+
+        Raises InvalidArgumentError for what is no address.
+        """
         self.require_state("connected")
-        name_text(client_address, "client_address")
+        if not is_client_address(name_text(client_address, "client_address")):
+            raise make_ex(errno.EINVAL, f"error blocklisting client '{client_address}'")
 
     def ping_monitor(self, mon_id: str) -> str:
         """What the monitor says of itself, as JSON."""
         self.require_state("connected")
-        name_text(mon_id, "mon_id")
+        if name_text(mon_id, "mon_id") != monitor.MONITOR:
+            raise make_ex(errno.ENOENT, f"error calling ping_monitor ({mon_id})")
         with asking(f"error calling ping_monitor ({mon_id})"):
-            return answers.ping(self.store)
+            return monitor.ping(self.store)
 
     # --- pools
 
@@ -267,7 +275,7 @@ class Rados:
         """Names, in the order of their making."""
         self.require_state("connected")
         with asking("error listing pools"):
-            return [pool.name for pool in answers.pools_by_id(self.store)]
+            return [pool.name for pool in monitor.pools_by_id(self.store)]
 
     def pool_exists(self, pool_name: str) -> bool:
         self.require_state("connected")
@@ -305,8 +313,9 @@ class Rados:
         return pool_id
 
     def get_inconsistent_pgs(self, pool_id: int) -> list[str]:
-        """None: there are no placement groups."""
-        self.require_state("connected")
+        """None: there are no placement groups. Raises ObjectNotFound for the pool."""
+        if self.pool_reverse_lookup(pool_id) is None:
+            raise make_ex(errno.ENOENT, "error calling inconsistent_pg_list")
         return []
 
     def open_ioctx(self, ioctx_name: str) -> Ioctx:
@@ -344,7 +353,7 @@ class Rados:
         self, cmd: str, inbuf: bytes, timeout: int = 0, target: str | None = None
     ) -> tuple[int, bytes, str]:
         """Ask the manager. Here it is the same as the monitor."""
-        return self._command(cmd, inbuf)
+        return self._command(cmd, inbuf, "No handler found for '{}'")
 
     def osd_command(self, osdid: int, cmd: str, inbuf: bytes, timeout: int = 0) -> tuple[int, bytes, str]:
         """Ask an OSD: there is one, 0, that knows its version."""
@@ -353,26 +362,35 @@ class Rados:
         if osdid != 0:
             self.require_state("connected")
             return -errno.ENOENT, b"", "osd dne"
-        return self._command(cmd, inbuf)
+        return self._command(cmd, inbuf, _UNKNOWN)
 
     def pg_command(self, pgid: str, cmd: str, inbuf: bytes, timeout: int = 0) -> tuple[int, bytes, str]:
-        """Ask a placement group: there are none."""
+        """Ask a placement group, POOL.NUMBER: it knows no command."""
         self.require_state("connected")
-        return -errno.ENOENT, b"", f"pgid {name_text(pgid, 'pgid')} does not exist"
+        pool, _, _ = name_text(pgid, "pgid").partition(".")
+        if not pool.isdecimal() or self.pool_reverse_lookup(int(pool)) is None:
+            return -errno.ENOENT, b"", f"pgid {pgid} does not exist"
+        return self._command(cmd, inbuf, _UNKNOWN)
 
-    def _command(self, cmd: str, inbuf: bytes) -> tuple[int, bytes, str]:
+    def _command(self, cmd: str, inbuf: bytes, unknown: str = "command not known") -> tuple[int, bytes, str]:
+        """`unknown` is what is said to a command that there is not, `{}` for its name."""
         name_text(cmd, "cmd")
         name_bytes(inbuf, "inbuf")
         with asking("mon_command"):
-            return answers.answer(self.store, self._conf, cmd)
+            return monitor.answer(self.store, self._conf, cmd, unknown)
 
     def service_daemon_register(self, service: str, daemon: str, metadata: dict[str, str]) -> None:
-        """Make a daemon known: no one here asks for it."""
-        self.require_state("connected")
+        """Make a daemon known, once: no one here asks for it. Raises ObjectExists."""
+        name_text(service, "service")
+        name_text(daemon, "daemon")
+        if self._is_daemon:
+            raise make_ex(errno.EEXIST, "error calling service_register()")
+        self._is_daemon = True
 
     def service_daemon_update(self, status: dict[str, str]) -> None:
-        """As `service_daemon_register`."""
-        self.require_state("connected")
+        """Tell of a daemon that was made known. Raises NotConnected."""
+        if self.state != "connected":
+            raise make_ex(errno.ENOTCONN, "error calling service_daemon_update()")
 
 
 def _refusal(error: CowshedError) -> int:

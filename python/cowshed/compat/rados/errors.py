@@ -149,7 +149,10 @@ _OF_ERRNO: dict[int, type[Error]] = {
 
 
 def make_ex(ret: int, msg: object) -> Error:
-    """The exception for an answer `-errno` (either sign) to the call that `msg` names."""
+    """The exception for an answer `-errno` (either sign) to the call that `msg` names.
+
+    An answer beyond `MAX_ERRNO` is that of a comparison, and says where it fails.
+    """
     number = abs(ret)
     if number > MAX_ERRNO:
         return ExtendMismatch(msg, number, number - MAX_ERRNO)

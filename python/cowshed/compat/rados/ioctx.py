@@ -132,7 +132,7 @@ class Ioctx(AsynchronousCalls, Applications, Unsupported):
 
     def get_stats(self) -> dict[str, int]:
         """Counts of the pool. Reads and writes are not counted here."""
-        from cowshed.compat.answers import pool_counts
+        from cowshed.compat.monitor import pool_counts
 
         here = self.scope()
         with asking(f"Ioctx.get_stats({self.name}): get_stats failed"):

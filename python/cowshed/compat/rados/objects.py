@@ -19,6 +19,7 @@ from cowshed.compat.rados.ops import (
     LIBRADOS_OPERATION_NOFLAG,
     OmapIterator,
     ReadOp,
+    Refusal,
     WriteOp,
     XattrIterator,
     pairs,
@@ -121,15 +122,28 @@ class ObjectCalls(Scoped):
         self._change(f"Ioctx.{call}({self.name}): failed to write {key}", key, step)
         return 0
 
-    def _change(self, what: str, key: str, *change: ObjectStep, refusal: int = errno.ECANCELED) -> None:
+    def version_of(self, key: str) -> int:
+        """Of the object now."""
+        here = self.scope()
+        with asking(f"Failed to stat '{key}'"):
+            return here.store.stat_object(here.pool, key, namespace=here.namespace).version
+
+    def _why(self, key: str, failed: Mismatch, refusals: Sequence[Refusal]) -> int:
+        """The errno for a comparison that failed. Where it was not of data, the object is looked at again:
+        another change may have come between, and then none fails now.
+        """
+        if failed.offset is not None:
+            return MAX_ERRNO + failed.offset
+        return next(filter(None, (refusal(self, key) for refusal in refusals)), errno.ECANCELED)
+
+    def _change(self, what: str, key: str, *change: ObjectStep, refusals: Sequence[Refusal] = ()) -> None:
         here = self.scope()
         try:
             with asking(what):
                 found = here.store.change_object(here.pool, key, change, namespace=here.namespace)
         except Exception as error:
             if isinstance(error.__cause__, Mismatch):
-                other = error.__cause__.offset
-                raise make_ex(refusal if other is None else MAX_ERRNO + other, what) from error.__cause__
+                raise make_ex(self._why(key, error.__cause__, refusals), what) from error.__cause__
             raise
         if found:
             self._last_version = found.version
@@ -187,20 +201,25 @@ class ObjectCalls(Scoped):
     ) -> None:
         """Do all steps, or none. Afterwards the WriteOp is empty."""
         self.scope()
-        change, refusal = _of(write_op, WriteOp, "write_op").taken()
+        change, refusals = _of(write_op, WriteOp, "write_op").taken()
         what = f"Failed to operate write op for oid {name_text(oid, 'oid')}"
         if change and all(step.do in _COMPARISONS for step in change):
             change.insert(
                 0, steps.assert_exists()
             )  # what changes nothing is a question, and needs the object
         if change:
-            self._change(what, oid, *change, refusal=refusal)
+            self._change(what, oid, *change, refusals=refusals)
 
     def operate_read_op(self, read_op: ReadOp, oid: str, flag: int = LIBRADOS_OPERATION_NOFLAG) -> None:
         """Ask all questions; the iterators have the answers then."""
         self.scope()
-        with asking(f"Failed to operate read op for oid {name_text(oid, 'oid')}"):
-            for question in _of(read_op, ReadOp, "read_op").questions:
+        operation: ReadOp = _of(read_op, ReadOp, "read_op")
+        what = f"Failed to operate read op for oid {name_text(oid, 'oid')}"
+        for data, offset in operation.comparisons:
+            if differs := self.cmpext(oid, data, offset):
+                raise make_ex(differs, what)
+        with asking(what):
+            for question in operation.questions:
                 question(oid)
 
     def set_omap(self, write_op: WriteOp, keys: Sequence[str], values: Sequence[bytes]) -> None:

@@ -25,6 +25,9 @@ LIBRADOS_CMPXATTR_OP_LTE = 6
 
 LIBRADOS_OPERATION_NOFLAG = 0
 
+Refusal = Callable[["ObjectCalls", str], int]
+"""Asked about the object after a comparison failed: an errno if it was this one, or 0."""
+
 
 class OpCtx:
     """`with WriteOpCtx() as op:`"""
@@ -47,8 +50,8 @@ class WriteOp:
 
     def __init__(self) -> None:
         self.steps: list[ObjectStep] = []
-        self.refusals: list[int] = []
-        """What each step that compares answers when it does not hold."""
+        self.refusals: list[Refusal] = []
+        """What each step that compares answers if it does not hold."""
 
     def create(self) -> Self:
         """Nothing is left to be made."""
@@ -90,7 +93,14 @@ class WriteOp:
 
     def assert_version(self, version: int) -> None:
         """Refuse the operation unless the object has this version (`Ioctx.get_last_version`)."""
-        self._compare(steps.assert_version(whole(version)), errno.EOVERFLOW)
+
+        def refusal(ioctx: ObjectCalls, oid: str) -> int:
+            found = ioctx.version_of(oid)
+            if found == version:
+                return 0
+            return errno.ERANGE if version < found else errno.EOVERFLOW
+
+        self._compare(steps.assert_version(whole(version)), refusal)
 
     def zero(self, offset: int, length: int) -> None:
         self.steps.append(steps.zero(whole(offset), whole(length)))
@@ -113,22 +123,28 @@ class WriteOp:
         self.steps.append(steps.compare(whole(offset), name_bytes(cmp_buf, "cmp_buf")))
 
     def omap_cmp(self, key: str, val: str, cmp_op: int = LIBRADOS_CMPXATTR_OP_EQ) -> None:
-        """Refuse the operation unless the key has this value. Only equality is known here."""
+        """Refuse the operation unless the key has this value. Only equality is known here; a cluster also
+        knows less and greater.
+        """
         if cmp_op != LIBRADOS_CMPXATTR_OP_EQ:
-            raise make_ex(errno.EOPNOTSUPP, "omap values are compared for equality only")
+            known = cmp_op in (LIBRADOS_CMPXATTR_OP_LT, LIBRADOS_CMPXATTR_OP_GT)
+            raise make_ex(
+                errno.EOPNOTSUPP if known else errno.EINVAL, "omap values are compared for equality only"
+            )
         self._compare(
-            steps.compare_omap(name_text(key, "key"), name_text(val, "val").encode()), errno.ECANCELED
+            steps.compare_omap(name_text(key, "key"), name_text(val, "val").encode()),
+            lambda ioctx, oid: errno.ECANCELED,
         )
 
-    def _compare(self, step: ObjectStep, refusal: int) -> None:
+    def _compare(self, step: ObjectStep, refusal: Refusal) -> None:
         self.steps.append(step)
         self.refusals.append(refusal)
 
-    def taken(self) -> tuple[list[ObjectStep], int]:
-        """The steps, which are forgotten, and the errno for a comparison (but of data) that does not hold."""
-        found, refusal = list(self.steps), next(iter(self.refusals), errno.ECANCELED)
+    def taken(self) -> tuple[list[ObjectStep], list[Refusal]]:
+        """The steps, and the refusals of those that compare anything but data; both are forgotten."""
+        found, refusals = list(self.steps), list(self.refusals)
         self.release()
-        return found, refusal
+        return found, refusals
 
 
 class WriteOpCtx(WriteOp, OpCtx):
@@ -140,6 +156,8 @@ class ReadOp:
 
     def __init__(self) -> None:
         self.questions: list[Callable[[str], None]] = []
+        self.comparisons: list[tuple[bytes, int]] = []
+        """Bytes that must be there, and where."""
 
     def create(self) -> Self:
         """Nothing is left to be made."""
@@ -148,14 +166,17 @@ class ReadOp:
     def release(self) -> None:
         """Forget the questions."""
         self.questions.clear()
+        self.comparisons.clear()
 
     def set_flags(self, flags: int = LIBRADOS_OPERATION_NOFLAG) -> None:
         """Hints for a cluster: of no meaning here."""
         whole(flags)
 
     def cmpext(self, cmp_buf: bytes, offset: int = 0) -> None:
-        """Comparing within a read is not known here. Raises OSError (EOPNOTSUPP)."""
-        raise make_ex(errno.EOPNOTSUPP, "a read that compares")
+        """Refuse the operation unless these bytes are there: ExtendMismatch tells where they are not."""
+        name_bytes(cmp_buf, "cmp_buf")
+        whole(offset)
+        self.comparisons.append((cmp_buf, offset))
 
 
 class ReadOpCtx(ReadOp, OpCtx):

@@ -6,7 +6,7 @@ import errno
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from cowshed.compat.rados.errors import Error, make_ex, name_text
+from cowshed.compat.rados.errors import Error, asking, make_ex, name_text
 from cowshed.compat.scope import Scoped
 
 
@@ -57,7 +57,9 @@ class Unsupported(Scoped):
         return SnapIterator(self)
 
     def create_snap(self, snap_name: str) -> None:
-        self._refuse(f"Failed to create snap {name_text(snap_name, 'snap_name')}")
+        """Raises InvalidArgumentError, as for every pool that holds images."""
+        self.scope()
+        raise make_ex(errno.EINVAL, f"Failed to create snap {name_text(snap_name, 'snap_name')}")
 
     def remove_snap(self, snap_name: str) -> None:
         """Raises ObjectNotFound: there are none."""
@@ -70,7 +72,10 @@ class Unsupported(Scoped):
         raise make_ex(errno.ENOENT, f"Failed to lookup snap {name_text(snap_name, 'snap_name')}")
 
     def snap_rollback(self, oid: str, snap_name: str) -> None:
-        self._refuse(f"Failed to rollback {name_text(oid, 'oid')}")
+        """Raises ObjectNotFound: there are none."""
+        self.scope()
+        name_text(snap_name, "snap_name")
+        raise make_ex(errno.ENOENT, f"Failed to rollback {name_text(oid, 'oid')}")
 
     def create_self_managed_snap(self) -> int:
         raise self._refusal("Failed to create self-managed snapshot")
@@ -115,6 +120,8 @@ class Unsupported(Scoped):
         self._refuse(f"failed to unset lock {name_text(name, 'name')} on {name_text(key, 'key')}")
 
     def execute(self, key: str, cls: str, method: str, data: bytes, length: int = 8192) -> tuple[int, bytes]:
+        """Object classes run in a cluster's OSDs. Raises ObjectNotFound, OSError (EOPNOTSUPP)."""
+        self._look(key, f"there is no object {name_text(key, 'key')!r}")
         raise self._refusal(f"there is no object class {name_text(cls, 'cls')!r} here")
 
     def watch(
@@ -124,12 +131,20 @@ class Unsupported(Scoped):
         error_callback: Callable[[int], None] | None = None,
         timeout: int | None = None,
     ) -> Watch:
+        """Raises ObjectNotFound, OSError (EOPNOTSUPP)."""
+        self._look(name_text(obj, "obj"), "watch error")
         raise self._refusal("watch error")
 
     def notify(self, obj: str, msg: str = "", timeout_ms: int = 5000) -> bool:
-        """No one watches; so all who watch were told."""
-        self.scope()
+        """No one watches; so all who watch were told. Raises ObjectNotFound."""
+        self._look(name_text(obj, "obj"), f"Failed to notify {obj!r}")
         return True
+
+    def _look(self, oid: str, what: str) -> None:
+        """Raises ObjectNotFound for an object that is not there."""
+        here = self.scope()
+        with asking(what):
+            here.store.stat_object(here.pool, oid, namespace=here.namespace)
 
     def _refuse(self, what: str) -> None:
         raise self._refusal(what)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 
 from cowshed.compat.rbd.arguments import scope, text
 from cowshed.compat.rbd.constants import (
@@ -66,12 +67,21 @@ class PoolMigration:
         stripe_count: int | None = None,
         data_pool: Text | None = None,
     ) -> None:
-        """Raises OperationNotSupported: images from elsewhere are imported, not attached."""
+        """Images from elsewhere are imported, not attached: raises OperationNotSupported.
+
+        Before that, OSError (EBADMSG) for a source that is no JSON, InvalidArgument for one without type.
+        """
         source_spec = text(source_spec, "source_spec")
+        message = f"error migrating image {source_spec.encode()!r}"
         text(dest_image_name, "dest_image_name")
         Layout.of(features, order, stripe_unit, stripe_count, data_pool)
         scope(dest_ioctx)
-        raise make_error(errno.EOPNOTSUPP, f"error migrating image {source_spec.encode()!r}")
+        try:
+            source = json.loads(source_spec)
+        except ValueError:
+            raise make_error(errno.EBADMSG, message) from None
+        known = isinstance(source, dict) and isinstance(source.get("type"), str)
+        raise make_error(errno.EOPNOTSUPP if known else errno.EINVAL, message)
 
     def migration_execute(
         self, ioctx: object, image_name: Text, on_progress: OnProgress | None = None

@@ -13,10 +13,26 @@ def plain(prefix: str, found: Any) -> str:
     match prefix:
         case "fsid":
             return str(found["fsid"])
+        case "auth get":
+            return str(found).rstrip("\n")
+        case "auth get-key" | "auth print-key" | "auth print_key":
+            return str(found["key"])
         case "health":
             return str(found["status"])
         case "version":
             return str(found["version"])
+        case "osd tree":
+            return _osd_tree(found)
+        case "osd stat":
+            return (
+                f"{found['num_osds']} osds: {found['num_up_osds']} up, {found['num_in_osds']} in; epoch: e1"
+            )
+        case "pg stat":
+            return _pg_stat(found["pg_summary"])
+        case "osd pool stats":
+            return "\n\n".join(
+                f"pool {pool['pool_name']} id {pool['pool_id']}\n  nothing is going on" for pool in found
+            )
         case "osd ls":
             return "\n".join(map(str, found))
         case "osd pool ls":
@@ -118,6 +134,27 @@ def _status(found: dict[str, Any]) -> str:
             " ",
         ]
     )
+
+
+def _pg_stat(found: dict[str, Any]) -> str:
+    count = found["num_pgs"]
+    names = ("num_bytes", "total_used_bytes", "total_avail_bytes", "total_bytes")
+    data, used, room, total = (size(found[name]) for name in names)
+    return f"{count} pgs: {count} active+clean; {data} data, {used} used, {room} / {total} avail"
+
+
+def _osd_tree(found: dict[str, Any]) -> str:
+    root, host, osd = found["nodes"]
+    lines = [f"{'ID':<2}  {'CLASS':>5}  {'WEIGHT':<7}  {'TYPE NAME':<22}  STATUS  REWEIGHT  PRI-AFF"]
+    for node, inset in ((root, ""), (host, "    ")):
+        name = f"{inset}{node['type']} {node['name']}"
+        lines.append(f"{node['id']:>2}  {'':5}  {osd['crush_weight']:.5f}  {name}")
+    name = f"        {osd['name']}"
+    lines.append(
+        f"{osd['id']:>2}  {osd['device_class']:>5}  {osd['crush_weight']:.5f}  {name:<22}"
+        f"  {osd['status']:>6}  {osd['reweight']:>8.5f}  {osd['primary_affinity']:>7.5f}"
+    )
+    return "\n".join(lines)
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:
