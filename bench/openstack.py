@@ -8,8 +8,8 @@ BlueStore syncs its file at each commit. They take turns, round by round; while 
 only lives.
 
 A control operation is one that on a store with shared blocks moves no data, also where Ceph copies, flattens
-or deletes piece by piece for it. Bulk is what moves bytes in any case. What changes nothing has no bar: to ask
-for statistics, and what starts the program `ceph` and does little else, which is a Python program on both.
+or deletes piece by piece for it. Bulk is what moves bytes in any case. What changes nothing has no bar: to
+ask for statistics, and what starts the program `ceph` and does little else, a Python program on both.
 """
 
 from __future__ import annotations

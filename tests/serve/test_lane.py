@@ -122,7 +122,9 @@ _PASSING = (b"content-length", b"cowshed-run")
 
 
 def _lasting(record: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in record.items() if key not in ("target", "run", "created")}
+    return {
+        key: value for key, value in record.items() if key not in ("target", "run", "store_id", "created")
+    }
 
 
 def test_both_ways_answer_alike_and_the_short_one_asks_no_application(sides: list[Side]) -> None:
