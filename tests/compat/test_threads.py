@@ -34,9 +34,10 @@ def heartbeat() -> Iterator[Callable[[], int]]:
 
     thread = threading.Thread(target=count)
     interval = sys.getswitchinterval()
-    thread.start()
+    # Before it begins: a wait that has begun asks for the GIL after the time that held then.
     sys.setswitchinterval(1000)
     try:
+        thread.start()
         yield lambda: counted[0]
     finally:
         sys.setswitchinterval(interval)
