@@ -118,6 +118,21 @@ def test_status_and_exit_codes(rbd: Rbd, name: str) -> None:
     assert name in rbd("ls", "rbd").text.split()
 
 
+def test_options_of_a_verb_stand_before_it_too(rbd: Rbd, name: str) -> None:
+    rbd("namespace", "create", f"rbd/{name}")
+    rbd("create", "--size", "1M", "-p", "rbd", "--namespace", name, "disk")
+    for options in (["-p", "rbd"], ["--pool=rbd"], ["--format", "json", "--pool", "rbd"]):
+        listed = rbd(*options, "--namespace", name, "ls").out.decode()
+        assert listed.strip() == ('["disk"]' if "json" in options else "disk")
+    rbd("snap", "create", f"rbd/{name}/disk@s")
+    place = ["--pool", "rbd", "--namespace", name, "--image", "disk"]
+    snapshots = json.loads(rbd(*place, "--format=json", "snap", "ls").out)
+    assert [each["name"] for each in snapshots] == ["s"]
+    rbd(*place, "--snap", "s", "--no-progress", "snap", "rm")
+    assert json.loads(rbd("snap", "ls", f"rbd/{name}/disk", "--format", "json").out) == []
+    assert rbd.run("--pool").status == 22
+
+
 def test_overrides_of_the_configuration(rbd: Rbd, name: str) -> None:
     rbd("create", name, "--size", "1G", "--rbd_default_order=24", "--debug-rbd", "0/0")
     assert json.loads(rbd("info", name, "--format=json").out)["order"] == 24

@@ -22,6 +22,13 @@ _OF_NEW_IMAGES = (
 _WITHOUT_MEANING = {"--new-format": 0, "--whole-object": 0, "--sparse-size": 1, "--image-shared": 0}
 """Options of rbd that change nothing here, and how many words follow them: there is one format of images, and
 differences and zeros are exact to the block in any case."""
+_OF_VERBS = {
+    **dict.fromkeys(
+        ("-p", "--pool", "--namespace", "--image", "--snap", "--dest-pool", "--dest", "--format"), 1
+    ),
+    **dict.fromkeys(("--pretty-format", "--no-progress"), 0),
+}
+"""Options of a verb that rbd takes before the verb, too, and how many words follow them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,7 +69,17 @@ def translated(words: Sequence[str]) -> list[str]:
             break
         else:
             kept.append(word)
-    return kept
+    return _verb_first(kept)
+
+
+def _verb_first(words: list[str]) -> list[str]:
+    """The verb, before the options that are the verb's: `-p vms ls` is `ls -p vms`."""
+    before = 0
+    while before < len(words) and (count := _OF_VERBS.get(words[before].partition("=")[0])) is not None:
+        before += 1 if "=" in words[before] else 1 + count
+    verb, options = words[before:], words[:before]
+    behind = verb.index("--") if "--" in verb else len(verb)
+    return verb[:behind] + options + verb[behind:]
 
 
 def _defaults(conf: Conf) -> dict[str, str]:
