@@ -23,6 +23,8 @@ pub struct Done {
 }
 
 /// Where a connection finds what was done for it. Who puts something there never waits for the client.
+///
+/// While the lock is not held, the event is readable exactly when something is there: both change together.
 pub struct Outbox {
     done: Mutex<Vec<Done>>,
     event: OwnedFd,
@@ -47,11 +49,11 @@ impl Outbox {
 
     /// All that is done by now.
     pub fn take(&self) -> Vec<Done> {
-        let done = std::mem::take(&mut *self.done.lock());
-        if !done.is_empty() {
+        let mut waiting = self.done.lock();
+        if !waiting.is_empty() {
             let _ = rustix::io::read(&self.event, &mut [0; 8]);
         }
-        done
+        std::mem::take(&mut waiting)
     }
 }
 
@@ -88,5 +90,40 @@ impl Budget {
 impl Drop for Granted {
     fn drop(&mut self) {
         self.budget.0.fetch_add(self.part, SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    use super::*;
+
+    /// However puts and takes meet, whoever waits for the event hears of everything.
+    #[test]
+    fn nothing_is_put_unheard() {
+        const EACH: usize = 100_000;
+        let outbox = Arc::new(Outbox::new().unwrap());
+        let putters = [(); 2].map(|()| {
+            let outbox = outbox.clone();
+            std::thread::spawn(move || {
+                for _ in 0..EACH {
+                    let request = Request { flags: 0, command: 0, cookie: 0, offset: 0, length: 0 };
+                    outbox.put(Done { request, began: Instant::now(), result: Ok(Vec::new()) });
+                }
+            })
+        });
+        let mut left = 2 * EACH;
+        while left > 0 {
+            let mut fds = [PollFd::new(&*outbox, PollFlags::IN)];
+            let long = Timespec { tv_sec: 30, tv_nsec: 0 };
+            assert_eq!(poll(&mut fds, Some(&long)).unwrap(), 1, "{left} were put unheard");
+            let taken = outbox.take().len();
+            assert!(taken > 0, "the event told of nothing");
+            left -= taken;
+        }
+        for putter in putters {
+            putter.join().unwrap();
+        }
     }
 }
