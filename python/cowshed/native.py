@@ -47,6 +47,11 @@ def event() -> threading.Event:
     return made
 
 
+def start(work: Callable[[], object], name: str) -> None:
+    """Have `work` done in a thread of its own, which the end of the process does not wait for."""
+    _threading().Thread(target=work, name=name, daemon=True).start()
+
+
 class Workers:
     """Up to `most` threads, which do what they are given in its order. A fork has none of them.
 
@@ -70,7 +75,7 @@ class Workers:
             self._open += 1
             if self._open > self._threads and self._threads < self._most:
                 self._threads += 1
-                _threading().Thread(target=self._run, name=self._name, daemon=True).start()
+                start(self._run, self._name)
         self._jobs.put((work, args))
 
     def flush(self) -> None:

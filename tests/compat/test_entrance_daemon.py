@@ -148,10 +148,11 @@ def test_disks_are_refused_by_another_certificate(encrypted: Cluster, tmp_path: 
         store.create("a", MIB)
         assert key.fingerprint is not None
         object.__setattr__(store.endpoint, "fingerprint", bytes(reversed(key.fingerprint)))
-        with pytest.raises(PermissionDenied, match="no TLS with the NBD server"):
-            store.open("a")
+        with store.open("a") as image, pytest.raises(PermissionDenied, match="no TLS with the NBD server"):
+            image.read(0, 1)
         object.__setattr__(store.endpoint, "fingerprint", key.fingerprint)
-        store.open("a").close()
+        with store.open("a") as image:
+            assert image.read(0, 1) == b"\0"
 
 
 def test_a_changed_certificate_is_not_believed(tmp_path: Path) -> None:
@@ -219,8 +220,11 @@ def test_a_daemon_that_serves_no_disks_over_tcp(tmp_path: Path) -> None:
         cluster = Cluster(store, daemon, tmp_path)
         with connect(cluster.mon_host, cluster.key("cinder")) as entered:
             entered.create("a", MIB)
-            with pytest.raises(UnsupportedTarget, match="its own machine only"):
-                entered.open("a")
+            with (
+                entered.open("a") as image,
+                pytest.raises(UnsupportedTarget, match="its own machine only"),
+            ):
+                image.read(0, 1)
 
 
 def test_a_target_may_name_the_fingerprint(encrypted: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -237,9 +237,12 @@ def test_a_renamed_image_stays_open(store: Store) -> None:
 def test_a_removed_image_is_not_found(store: Store) -> None:
     with Image(Pool(store), "disk", read_only=True) as image:
         store.remove("rbdimage/disk")
-        for call in (image.stat, image.get_name, lambda: image.read(0, 1), image.features):
+        for call in (image.stat, image.get_name, lambda: image.read(0, 1), image.parent_info):
             with pytest.raises(errors.ImageNotFound):
                 call()
+        # As librbd, which knows from its opening what is open read-only.
+        assert image.features()
+        assert image.stripe_count() == 1
 
 
 @pytest.mark.parametrize("way", ["local", "daemon"])

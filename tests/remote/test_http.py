@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 
 from cowshed.errors import IOFailure
-from cowshed.remote.endpoint import UnixEndpoint
-from cowshed.remote.http import Http
+from cowshed.remote.endpoint import TcpEndpoint, UnixEndpoint
+from cowshed.remote.http import Http, _Left
 from remote.peer import Peer, Seen, answer
 
 
@@ -178,8 +180,63 @@ def test_a_path_of_any_length(tmp_path: Path) -> None:
         http.close()
 
 
-def test_close_lets_all_connections_go(path: Path, http: Http) -> None:
+def test_close_leaves_connections_to_the_next_client(path: Path, http: Http) -> None:
+    """Drivers make a client for each operation. What is left is two at most, and not for long."""
+    with Peer(path, echo) as peer:
+        http._idle = [(time.monotonic(), http._connect()) for _ in range(4)]
+        first, second, *left = [connection for _, connection in http._idle]
+        http.close()
+        assert http._idle == []
+        assert [first.sock, second.sock] == [None, None]
+        other = Http(http.endpoint)
+        assert other.dial() is True
+        other.ask("GET", "/1")
+        assert [connection for _, connection in other._idle] == left
+        assert [seen.connection for seen in peer.seen] == [3]
+        # Whoever closes looks for what nobody came for, at whatever endpoint.
+        other._idle = [(time.monotonic() - 3600, connection) for _, connection in other._idle]
+        other.close()
+        assert all(connection.sock is None for connection in left)
+
+
+def test_what_a_daemon_of_the_past_left_is_no_daemon(path: Path, http: Http) -> None:
     with Peer(path, echo):
         http.ask("GET", "/1")
         http.close()
-        assert http._idle == []
+    other = Http(http.endpoint)
+    assert other.dial() is False
+    path.unlink()
+    with Peer(path, echo) as peer:
+        assert other.dial() is True
+        other.ask("POST", "/2", b"x")
+        assert [seen.connection for seen in peer.seen] == [0]
+        other.close()
+
+
+def test_whoever_has_another_token_gets_another_connection(path: Path) -> None:
+    one = TcpEndpoint("t", "127.0.0.1", 1, tls=False, token="one")
+    two = TcpEndpoint("t", "127.0.0.1", 1, tls=False, token="two")
+    assert one != two
+    left, kept = _Left(), HTTPConnection("127.0.0.1", 1)
+    left.leave(one, [(time.monotonic(), kept)])
+    assert left.take(two) == []
+    left.leave(two, [])
+    left.forget()  # as a fork does
+    assert left.take(one) == []
+
+
+@pytest.mark.parametrize("body", [None, b"", b"x" * 100_000])
+def test_a_question_leaves_in_one_piece(
+    path: Path, http: Http, body: bytes | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces: list[bytes] = []
+    send = HTTPConnection.send
+
+    def noted(self: HTTPConnection, data: bytes) -> None:
+        pieces.append(data)
+        send(self, data)
+
+    with Peer(path, echo), monkeypatch.context() as patch:
+        patch.setattr(HTTPConnection, "send", noted)
+        assert http.ask("POST", "/1", body).body == b"POST /1 " + (body or b"")
+    assert len(pieces) == 1

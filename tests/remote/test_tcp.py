@@ -129,9 +129,13 @@ def test_a_daemon_without_disks_on_tcp(tmp_path: Path, authority: Path) -> None:
         target = f"cowshed://127.0.0.1:{daemon.port('api')}?insecure=yes&token-file={tmp_path}/token"
         with cowshed.open(target) as store:
             store.create("a", MIB)
-            with pytest.raises(UnsupportedTarget, match="its own machine only") as raised:
-                store.open("a")
-            assert "--nbd-listen" in str(raised.value.hint)
+            with store.open("a") as image:
+                # All that needs no data goes.
+                assert image.size == MIB
+                for use in (lambda: image.read(0, 1), lambda: image.write(0, b"x")):
+                    with pytest.raises(UnsupportedTarget, match="its own machine only") as raised:
+                        use()
+                    assert "--nbd-listen" in str(raised.value.hint)
             assert store.watchers("a") == []
         with pytest.raises(IOFailure, match="does not speak TLS"):
             cowshed.open(target.replace("insecure=yes", "insecure=no"))
@@ -155,9 +159,10 @@ def test_a_daemon_that_asks_for_certificates_where_disks_are(tmp_path: Path, aut
         target = f"cowshed://localhost:{port}?ca={authority}/ca.pem&token-file={tmp_path}/token"
         with cowshed.open(target) as store:
             store.create("a", MIB)
-            with pytest.raises(IOFailure, match="cannot reach the NBD server") as raised:
-                store.open("a")
-            assert "?cert=FILE&key=FILE" in str(raised.value.hint)
+            with store.open("a") as image:
+                with pytest.raises(IOFailure, match="cannot reach the NBD server") as raised:
+                    image.read(0, 1)
+                assert "?cert=FILE&key=FILE" in str(raised.value.hint)
             assert store.watchers("a") == []
         own = f"&cert={authority}/client.pem&key={authority}/client-key.pem"
         with cowshed.open(target + own) as store, store.open("a") as image:

@@ -204,6 +204,11 @@ class LocalImage(Image):
         """What this opening is called among watchers; empty for a read-only one."""
         return cookie(self._number) if self._number else ""
 
+    @property
+    def written(self) -> bool:
+        """Whether it is known to have been: closing it then waits for the disk."""
+        return self._written
+
     def note_written(self) -> None:
         """It was written past this object: closing shall write down the time, and flush; so shall this, if it
         was closed already.

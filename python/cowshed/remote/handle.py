@@ -55,8 +55,11 @@ class Handle:
         try:
             return self._over_tcp(endpoint) if isinstance(endpoint, TcpEndpoint) else self._over_unix()
         except KernelError as error:
+            refusal = translated(error)
+            if isinstance(refusal, NotFound):
+                self._check_alive()
             if error.kind != "io" or not isinstance(endpoint, TcpEndpoint) or endpoint.certificate:
-                raise translated(error) from None
+                raise refusal from None
             # A server hangs up on who shows no certificate, and says nothing.
             raise IOFailure(
                 str(error),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import http.client
+import os
 import select
 import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cowshed import native
 from cowshed.errors import CowshedError, IOFailure, PermissionDenied
@@ -23,6 +25,10 @@ CONNECT_SECONDS = 10.0
 _IDLE_SECONDS = 3.0
 """Longer than this no connection is kept unused: well below the time after which a daemon closes it."""
 _IDLE_COUNT = 8
+_LEFT_COUNT = 2
+"""How many are left to the next client of the same daemon."""
+_Idle = tuple[float, http.client.HTTPConnection]
+"""Since when it is not used."""
 _PEER_SECONDS = 30
 """How long a peer over TCP may be silent to the keep-alive's questions, and leave data unacknowledged."""
 
@@ -36,12 +42,62 @@ class Answer:
     body: bytes
 
 
+class _Left:
+    """Connections that clients of this process left behind: drivers make a client for each operation.
+
+    A connection belongs to no client: each question says whose it is. What the endpoint stands for (trust, a
+    token) is the same for all who share one.
+    """
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """In a fork: they are the parent's."""
+        self._lock = native.lock()
+        self._idle: dict[Endpoint, list[_Idle]] = {}
+
+    def leave(self, endpoint: Endpoint, idle: list[_Idle]) -> None:
+        """Keep some of them for a while; the others, and what nobody came for in time, are closed."""
+        oldest = time.monotonic() - _IDLE_SECONDS
+        with self._lock:
+            known = [*self._idle.pop(endpoint, ()), *idle]
+            over = known[:-_LEFT_COUNT]
+            self._idle[endpoint] = known[-_LEFT_COUNT:]
+            for place, kept in list(self._idle.items()):
+                over += [each for each in kept if each[0] < oldest]
+                if fresh := [each for each in kept if each[0] >= oldest]:
+                    self._idle[place] = fresh
+                else:
+                    del self._idle[place]
+        for _, connection in over:
+            connection.close()
+
+    def take(self, endpoint: Endpoint) -> list[_Idle]:
+        """All that were left for an endpoint."""
+        with self._lock:
+            return self._idle.pop(endpoint, [])
+
+    def close(self) -> None:
+        """All of them."""
+        with self._lock:
+            over, self._idle = self._idle, {}
+        for kept in over.values():
+            for _, connection in kept:
+                connection.close()
+
+
+_left = _Left()
+atexit.register(_left.close)
+os.register_at_fork(after_in_child=_left.forget)
+
+
 class Http:
     """Any number of threads may ask; each question has a connection of its own while it is under way."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
-        self._idle: list[tuple[float, http.client.HTTPConnection]] = []
+        self._idle = _left.take(endpoint)
         self._lock = native.lock()
         self._headers = {"Accept": "application/json"}
         if isinstance(endpoint, TcpEndpoint) and endpoint.token:
@@ -89,7 +145,7 @@ class Http:
     def dial(self) -> bool:
         """Whether someone listens; the connection is kept for the first question. Raises PermissionDenied."""
         try:
-            self._keep(self._connect())
+            self._keep(self._unused() or self._connect())
         except (ConnectionRefusedError, FileNotFoundError):
             return False
         except OSError as error:
@@ -97,26 +153,28 @@ class Http:
         return True
 
     def close(self) -> None:
-        """Close what is not in use. Connections that are asked for later are closed when they are done."""
+        """Leave what is not in use to the next client. What is in use is closed when it is done."""
         with self._lock:
             idle, self._idle = self._idle, []
-        for _, connection in idle:
-            connection.close()
+        _left.leave(self.endpoint, idle)
 
     def _take(self) -> http.client.HTTPConnection:
+        try:
+            return self._unused() or self._connect()
+        except OSError as error:
+            raise self._unreachable(error) from error
+
+    def _unused(self) -> http.client.HTTPConnection | None:
+        """One that is open already."""
         oldest = time.monotonic() - _IDLE_SECONDS
         while True:
             with self._lock:
-                since, connection = self._idle.pop() if self._idle else (0.0, None)
-            if connection is None:
-                break
+                if not self._idle:
+                    return None
+                since, connection = self._idle.pop()
             if since >= oldest and _is_quiet(connection):
                 return connection
             connection.close()
-        try:
-            return self._connect()
-        except OSError as error:
-            raise self._unreachable(error) from error
 
     def _keep(self, connection: http.client.HTTPConnection) -> None:
         with self._lock:
@@ -165,7 +223,29 @@ class Http:
         )
 
 
-class _UnixConnection(http.client.HTTPConnection):
+class _Connection(http.client.HTTPConnection):
+    """A question leaves in one piece: in two, the other side would be woken twice."""
+
+    _pieces: list[bytes] | None = None
+    """Those of a question that is being put together."""
+
+    def request(self, method: str, url: str, body: Any = None, headers: Any = None, **more: Any) -> None:
+        self._pieces = []
+        try:
+            super().request(method, url, body, headers or {}, **more)
+            whole = b"".join(self._pieces)
+        finally:
+            self._pieces = None
+        super().send(whole)
+
+    def send(self, data: Any) -> None:
+        if self._pieces is None:
+            super().send(data)
+        else:
+            self._pieces.append(data)
+
+
+class _UnixConnection(_Connection):
     """HTTP over a Unix socket; paths of any length."""
 
     def __init__(self, path: str) -> None:
@@ -193,13 +273,13 @@ def _connection(endpoint: Endpoint) -> http.client.HTTPConnection:
     return _Tls(endpoint.host, endpoint.port, timeout=CONNECT_SECONDS, context=context)
 
 
-class _Plain(http.client.HTTPConnection):
+class _Plain(_Connection):
     def connect(self) -> None:
         super().connect()
         _watch_peer(self.sock)
 
 
-class _Tls(http.client.HTTPSConnection):
+class _Tls(_Connection, http.client.HTTPSConnection):
     def connect(self) -> None:
         super().connect()
         _watch_peer(self.sock)

@@ -12,6 +12,7 @@ from cowshed.errors import Closed, CowshedError, InvalidArgument, IOFailure, Rea
 from cowshed.process import Home
 from cowshed.refusals import translated
 from cowshed.remote.handle import Handle
+from cowshed.remote.keeping import keeper
 from cowshed.store.image import Image
 from cowshed.store.records import Extent, Locker
 from cowshed.store.spec import ImageSpec, SnapSpec
@@ -22,9 +23,21 @@ if TYPE_CHECKING:
 
 
 class RemoteImage(Image):
-    """Large reads and writes are cut and sent ahead by the NBD client, which takes any thread."""
+    """Large reads and writes are cut and sent ahead by the NBD client, which takes any thread.
 
-    __slots__ = ("_closed", "_data", "_handle", "_home", "_lock", "_read_only", "_spec", "_written")
+    It connects when the disk is first used, or has been open for a while (`keeping`).
+    """
+
+    __slots__ = (
+        "_closed",
+        "_data",
+        "_handle",
+        "_home",
+        "_lock",
+        "_read_only",
+        "_spec",
+        "_written",
+    )
 
     def __init__(self, handle: Handle) -> None:
         self._handle = handle
@@ -35,32 +48,41 @@ class RemoteImage(Image):
         self._closed = False
         self._lock = native.lock()
         self._data: NbdClient | None = None
-        try:
-            self._connect()
-        except BaseException:
-            with suppress(CowshedError):
-                handle.close()
-            raise
+        keeper.add(self)
 
-    def _connect(self) -> NbdClient:
+    def keep(self) -> None:
+        """Connect it, if it is open and was not used yet. Whoever uses it hears what is wrong with that."""
+        with suppress(CowshedError):
+            self._open_data()
+
+    def _connect(self, instead_of: NbdClient | None) -> NbdClient:
         """A connection that knows the size of now. What is under way on an older one is left to end.
 
-        Raises Closed where the image was closed meanwhile.
+        Several threads may come to need one: the first one's is everyone's. Raises Closed where the image was
+        closed meanwhile.
         """
-        data = self._handle.connect()
+        made = self._handle.connect()
+        keeper.remove(self)
         with self._lock:
-            if not self._closed:
-                self._data = data
-                return data
-        data.close()
-        raise Closed(f"{str(self._spec)!r} was closed")
+            if self._data is instead_of and not self._closed:
+                self._data = made
+                return made
+            found = self._data
+        made.close()
+        if found is None:
+            raise Closed(f"{str(self._spec)!r} was closed")
+        return found
+
+    def _check_open(self) -> None:
+        """Raises Closed, and Forked in a process that was forked from its own."""
+        if self._closed:
+            raise Closed(f"{str(self._spec)!r} was closed")
+        self._home.check(repr(str(self._spec)))
 
     def _open_data(self) -> NbdClient:
         data = self._data
-        if data is None:
-            raise Closed(f"{str(self._spec)!r} was closed")
-        self._home.check(repr(str(self._spec)))
-        return data
+        self._check_open()
+        return self._connect(None) if data is None else data
 
     def _reaching(self, offset: int, length: int) -> NbdClient:
         """The connection, for a range within the disk. Raises InvalidArgument for any other."""
@@ -71,14 +93,14 @@ class RemoteImage(Image):
         size = self._handle.size()
         if data.size < offset + length <= size:
             # Others may do the same at this time: the lock is not held while the daemon is asked.
-            data = self._connect()
+            data = self._connect(data)
         if offset + length <= data.size:
             return data
         raise InvalidArgument(f"{length} bytes at {offset} do not lie within the disk of {size} bytes")
 
     def _writable(self, offset: int, length: int) -> NbdClient:
         if self._read_only:
-            self._open_data()
+            self._check_open()
             raise ReadOnly(
                 f"{str(self._spec)!r} is open read-only",
                 hint="a snapshot cannot be written; clone it" if isinstance(self._spec, SnapSpec) else None,
@@ -114,7 +136,7 @@ class RemoteImage(Image):
 
     @property
     def size(self) -> int:
-        self._open_data()
+        self._check_open()
         return self._handle.size()
 
     @property
@@ -123,16 +145,17 @@ class RemoteImage(Image):
 
     def close(self) -> None:
         if not self._home.is_here:
-            self._data = None
+            self._data, self._closed = None, True
             return
+        keeper.remove(self)
         with self._lock:
             data, self._data = self._data, None
-            self._closed = True
-        if data is None:
+            closed, self._closed = self._closed, True
+        if closed:
             return
         failure: CowshedError | None = None
         try:
-            if self._written:
+            if self._written and data:
                 data.flush()
         except KernelError as error:
             if error.kind != "stale":  # a removed image has nothing left to keep
@@ -142,7 +165,8 @@ class RemoteImage(Image):
         except CowshedError as error:
             if self._written:
                 failure = failure or error
-        data.close()
+        if data:
+            data.close()
         if failure:
             raise failure
 
@@ -178,14 +202,17 @@ class RemoteImage(Image):
             raise self._refused(error, offset + length) from None
 
     def flush(self) -> None:
+        self._check_open()
+        if (data := self._data) is None:
+            return  # nothing was written here
         try:
-            self._open_data().flush()
+            data.flush()
         except KernelError as error:
             raise self._refused(error) from None
 
     @property
     def is_lock_owner(self) -> bool:
-        self._open_data()
+        self._check_open()
         if self._read_only:
             return False
         try:
@@ -194,7 +221,10 @@ class RemoteImage(Image):
             return False  # an image without the feature has no owner
 
     def lock_acquire(self, *, automatic: bool = False) -> None:
-        self._lockable().acquire(automatic=automatic)
+        handle = self._lockable()
+        # Connected, so that the lock is free again soon after this process dies.
+        self._open_data()
+        handle.acquire(automatic=automatic)
 
     def lock_release(self) -> None:
         self._lockable().release()
@@ -206,7 +236,7 @@ class RemoteImage(Image):
         self._lockable().break_owner(cookie)
 
     def _lockable(self) -> Handle:
-        self._open_data()
+        self._check_open()
         if self._read_only:
             raise ReadOnly(f"{str(self._spec)!r} is open read-only, and has no exclusive lock")
         return self._handle
@@ -219,7 +249,7 @@ class RemoteImage(Image):
         length: int | None = None,
         own: bool = False,
     ) -> Iterator[Extent]:
-        self._open_data()
+        self._check_open()
         # The first piece is asked for now: it tells what is wrong with the question.
         page = self._handle.diff(from_snapshot, offset, length, own)
         return self._merged(page, from_snapshot, None if length is None else offset + length, own)
@@ -239,7 +269,7 @@ class RemoteImage(Image):
                 last = extent
             if page.next is None:
                 break
-            self._open_data()
+            self._check_open()
             page = self._handle.diff(from_snapshot, page.next, None if end is None else end - page.next, own)
         if last:
             yield last

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
 
 from cowshed.serve.answering import ok, respond
 from cowshed.serve.arguments import TEXT
@@ -68,7 +69,10 @@ class DiffArguments(BaseModel):
 
 
 def routes() -> APIRouter:
-    """The routes below `/v1/handles`."""
+    """The routes below `/v1/handles`.
+
+    What waits for no disk is answered where requests come in, as the look-ups of `operations` are.
+    """
     router = APIRouter(prefix="/v1/handles", tags=["handles"], responses=refusals())
 
     def mine(request: Request, handle_id: str, role: Role, what: str) -> Handle:
@@ -78,7 +82,7 @@ def routes() -> APIRouter:
         return handle
 
     @router.post("", operation_id="open", response_model=HandleInfo, status_code=201)
-    def open_(request: Request, arguments: OpenArguments) -> Response:
+    async def open_(request: Request, arguments: OpenArguments) -> Response:
         """Open an image or snapshot; the data is at the NBD export that is told here and never again."""
         caller = caller_of(request)
         spec = parse_spec(arguments.spec)
@@ -100,37 +104,44 @@ def routes() -> APIRouter:
         return ok(encode(list[HandleInfo], seen))
 
     @router.get("/{handle_id}", operation_id="handle", response_model=HandleInfo)
-    def shown(request: Request, handle_id: _Id) -> Response:
+    async def shown(request: Request, handle_id: _Id) -> Response:
         """One of the caller's handles, with the size that it has now."""
         return ok(encode(HandleInfo, mine(request, handle_id, "read", "use the handle").info()))
 
     @router.delete("/{handle_id}", operation_id="close_handle", status_code=204)
-    def ended(request: Request, handle_id: _Id, arguments: Annotated[EndArguments, Query()]) -> Response:
+    async def ended(
+        request: Request, handle_id: _Id, arguments: Annotated[EndArguments, Query()]
+    ) -> Response:
         """Close it, and let go its lock. Connections to its export should be over by then."""
-        handle = mine(request, handle_id, "read", "close the handle")
-        services_of(request).handles.end(handle, written=arguments.written)
+        handle, handles = mine(request, handle_id, "read", "close the handle"), services_of(request).handles
+        if arguments.written or handle.image.written:
+            await run_in_threadpool(handles.end, handle, written=arguments.written)
+        else:
+            handles.end(handle)
         return respond(Answer(204))
 
     @router.get("/{handle_id}/lock", operation_id="lock_owner", response_model=HandleLock)
-    def lock(request: Request, handle_id: _Id) -> Response:
+    async def lock(request: Request, handle_id: _Id) -> Response:
         """Who holds the exclusive lock of its image."""
         return ok(encode(HandleLock, mine(request, handle_id, "read", "see the lock").lock()))
 
     @router.post("/{handle_id}/lock", operation_id="lock_acquire", status_code=204)
-    def acquired(request: Request, handle_id: _Id, arguments: Annotated[LockArguments, Query()]) -> Response:
+    async def acquired(
+        request: Request, handle_id: _Id, arguments: Annotated[LockArguments, Query()]
+    ) -> Response:
         """Take the exclusive lock."""
         image = mine(request, handle_id, "operate", "lock").image
         image.lock_acquire(automatic=arguments.automatic)
         return respond(Answer(204))
 
     @router.delete("/{handle_id}/lock", operation_id="lock_release", status_code=204)
-    def released(request: Request, handle_id: _Id) -> Response:
+    async def released(request: Request, handle_id: _Id) -> Response:
         """Let it go."""
         mine(request, handle_id, "operate", "unlock").image.lock_release()
         return respond(Answer(204))
 
     @router.post("/{handle_id}/lock/break", operation_id="lock_break", status_code=204)
-    def broken(request: Request, handle_id: _Id, arguments: BreakArguments) -> Response:
+    async def broken(request: Request, handle_id: _Id, arguments: BreakArguments) -> Response:
         """Take it from the owner with that cookie."""
         mine(request, handle_id, "operate", "break the lock").image.lock_break(arguments.cookie)
         return respond(Answer(204))

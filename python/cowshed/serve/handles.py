@@ -25,8 +25,8 @@ from cowshed.serve.principal import Principal
 from cowshed.wire.answers import DiffPage, HandleInfo, HandleLock
 from cowshed.wire.http import HANDLE_EXPORTS
 
-IDLE_SECONDS = 60.0
-"""How long a handle lives that had no connection yet."""
+IDLE_SECONDS = 30.0
+"""How long a handle lives that had no connection yet: as long as a watch in Ceph, of a client that died."""
 LINGER_SECONDS = 5.0
 """How long it lives when its last connection is over."""
 MOST = 10_000

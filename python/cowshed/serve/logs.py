@@ -90,7 +90,9 @@ class _Text(logging.Formatter):
             line += "; " + " ".join(shown)
         if record.exc_info:
             line += "; traceback=" + json.dumps(self.formatException(record.exc_info))
-        return blotted("".join(c if c.isprintable() else repr(c)[1:-1] for c in line))
+        if not line.isprintable():
+            line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+        return blotted(line)
 
 
 _LINE_ENDS = {ord(c): f"\\u{ord(c):04x}" for c in "\x85\u2028\u2029"}

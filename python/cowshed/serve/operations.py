@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import json
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request, Response
@@ -31,6 +31,10 @@ from cowshed.wire.records import encode, result_type
 
 _IN_STEPS = frozenset({"purge_snapshots", "trash_purge"})
 """Those that can fail half done; the others only if they were stopped where they told progress."""
+_LOOKUPS = frozenset({"pools", "stat", "find_image", "pool_metadata", "get_metadata", "snapshot_limit"})
+"""Those that look up a few records and wait for nothing. They are answered where requests come in: to hand
+one to another thread costs several times what the look-up does, and what holds up the others is less.
+"""
 
 
 def routes() -> APIRouter:
@@ -55,10 +59,14 @@ def _add(router: APIRouter, row: Operation) -> None:
         call = _Call(row, services_of(request), caller_of(request), named, takes_progress, status)
         return respond(call.answer(request))
 
+    async def at_once(request: Request, given: BaseModel) -> Response:
+        return endpoint(request, given)
+
+    served: Callable[..., object] = at_once if row.name in _LOOKUPS else endpoint
     # FastAPI reads the parameters from the signature.
     model, where = arguments.model(row), Query() if row.in_query else Body()
     needed = row.in_query or any(field.is_required() for field in model.model_fields.values())
-    endpoint.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    served.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
             inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Request),
             inspect.Parameter(
@@ -69,11 +77,11 @@ def _add(router: APIRouter, row: Operation) -> None:
             ),
         ]
     )
-    endpoint.__name__ = row.name
+    served.__name__ = row.name
     summary, _, rest = inspect.cleandoc(getattr(Store, row.name).__doc__ or row.name).partition("\n\n")
     router.add_api_route(
         API + row.path,
-        endpoint,
+        served,
         methods=[row.method],
         operation_id=row.name,
         name=row.name,

@@ -22,6 +22,7 @@ from cowshed.compat.rados.errors import (
     name_text,
 )
 from cowshed.compat.rados.ioctx import Ioctx
+from cowshed.compat.rados.known import KNOWN
 from cowshed.errors import (
     CowshedError,
     Disconnected,
@@ -303,7 +304,9 @@ class Rados:
         """With all that it holds, as a cluster whose `mon_allow_pool_delete` is on. Raises ObjectNotFound."""
         self.require_state("connected")
         with asking(f"error deleting pool '{name_text(pool_name, 'pool_name')}'"):
+            KNOWN.forget(self.store)
             self.store.remove_pool(pool_name, with_images=True)
+            KNOWN.forget(self.store)
 
     def get_pool_base_tier(self, pool_id: int) -> int:
         """The pool itself: there are no tiers."""
@@ -322,10 +325,9 @@ class Rados:
         """An Ioctx of a pool. Raises ObjectNotFound."""
         self.require_state("connected")
         name = name_text(ioctx_name, "ioctx_name")
-        found = self._pool(lambda pool: pool.name == name)
-        if found is None:
+        if not KNOWN.has(self.store, name) and self._pool(lambda pool: pool.name == name) is None:
             raise ObjectNotFound(f"error opening pool '{name}'", errno=errno.ENOENT)
-        return Ioctx(self, name, found)
+        return Ioctx(self, name, name)
 
     def open_ioctx2(self, pool_id: int) -> Ioctx:
         """As `open_ioctx`, by the pool's id."""
@@ -335,11 +337,13 @@ class Rados:
         found = self._pool(lambda pool: pool.id == pool_id)
         if found is None:
             raise ObjectNotFound(f"error opening pool id '{pool_id}'", errno=errno.ENOENT)
-        return Ioctx(self, str(pool_id), found)
+        return Ioctx(self, str(pool_id), found.name, found.id)
 
     def _pool(self, wanted: Callable[[PoolInfo], bool]) -> PoolInfo | None:
         with asking("error looking up pool"):
-            return next(filter(wanted, self.store.pools()), None)
+            pools = self.store.pools()
+        KNOWN.learn(self.store, [pool.name for pool in pools])
+        return next(filter(wanted, pools), None)
 
     # --- commands
 

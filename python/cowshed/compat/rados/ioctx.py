@@ -15,7 +15,6 @@ from cowshed.compat.rados.unsupported import Unsupported
 from cowshed.compat.scope import Scope
 from cowshed.errors import NotFound
 from cowshed.process import Home
-from cowshed.store import PoolInfo
 
 if TYPE_CHECKING:
     from cowshed.compat.rados.cluster import Rados
@@ -24,10 +23,12 @@ if TYPE_CHECKING:
 class Ioctx(AsynchronousCalls, Applications, Unsupported):
     """Made by `Rados.open_ioctx`. Open until `close`, or the end of its Rados."""
 
-    def __init__(self, rados: Rados, name: str, pool: PoolInfo) -> None:
+    def __init__(self, rados: Rados, name: str, pool: str, pool_id: int | None = None) -> None:
+        """`pool` is the pool's name; its id is asked for when it is needed."""
         super().__init__()
         self._rados = rados
         self._pool = pool
+        self._pool_id = pool_id
         self._home = Home()
         self.name = name
         self.state = "open"
@@ -37,7 +38,7 @@ class Ioctx(AsynchronousCalls, Applications, Unsupported):
     def scope(self) -> Scope:
         """Where calls go. Raises IoctxStateError, RadosStateError."""
         self.require_ioctx_open()
-        return Scope(self._rados.store, self._pool.name, self.nspace, self._rados.configuration, self._home)
+        return Scope(self._rados.store, self._pool, self.nspace, self._rados.configuration, self._home)
 
     def require_ioctx_open(self) -> None:
         """Raises IoctxStateError when it is closed, and in a forked process."""
@@ -69,7 +70,7 @@ class Ioctx(AsynchronousCalls, Applications, Unsupported):
     def dup(self) -> Ioctx:
         """Another one, with the same namespace."""
         self.require_ioctx_open()
-        other = self._rados.open_ioctx2(self._pool.id)
+        other = self._rados.open_ioctx2(self.get_pool_id())
         other.nspace, other.locator_key = self.nspace, self.locator_key
         return other
 
@@ -88,13 +89,18 @@ class Ioctx(AsynchronousCalls, Applications, Unsupported):
     # --- pool and namespace
 
     def get_pool_id(self) -> int:
+        """Raises ObjectNotFound for a pool that was no more when this was asked first."""
         self.require_ioctx_open()
-        return self._pool.id
+        if self._pool_id is None:
+            self._pool_id = self._rados.pool_lookup(self._pool)
+        if self._pool_id is None:
+            raise make_ex(errno.ENOENT, "get pool id error")
+        return self._pool_id
 
     def get_pool_name(self) -> str:
         """Raises ObjectNotFound for a pool that is no more."""
         self.require_ioctx_open()
-        found = self._rados.pool_reverse_lookup(self._pool.id)
+        found = self._rados.pool_reverse_lookup(self.get_pool_id())
         if found is None:
             raise make_ex(errno.ENOENT, "get pool name error")
         return found
@@ -136,7 +142,7 @@ class Ioctx(AsynchronousCalls, Applications, Unsupported):
 
         here = self.scope()
         with asking(f"Ioctx.get_stats({self.name}): get_stats failed"):
-            if self._rados.pool_reverse_lookup(self._pool.id) is None:
+            if self._rados.pool_reverse_lookup(self.get_pool_id()) is None:
                 raise NotFound(f"no pool {here.pool!r}")
             counts = pool_counts(here.store, here.pool)
         return {

@@ -70,6 +70,7 @@ class Image(Asynchronous, Snapshots, Clones, Facts, Settings, SwitchedOff):
             if self._read_only or name is None:
                 found = store.stat(spec)
                 self._id = found.id
+                self._at_opening = found if self._read_only else None
                 if name is None:
                     self.name = found.name
             if not self._read_only:

@@ -52,7 +52,7 @@ class Facts(Opened):
 
     @answered("error getting block name prefix for")
     def block_name_prefix(self) -> str:
-        return self._stat().block_name_prefix
+        return self._settled().block_name_prefix
 
     @answered("error getting data pool id for")
     def data_pool_id(self) -> int:
@@ -61,7 +61,7 @@ class Facts(Opened):
 
     @answered("error getting features for")
     def features(self) -> int:
-        return mask(self._stat().features)
+        return mask(self._settled().features)
 
     @answered("error getting operation features for")
     def op_features(self) -> int:
@@ -119,11 +119,11 @@ class Facts(Opened):
     @answered("error getting stripe unit for")
     def stripe_unit(self) -> int:
         """In bytes."""
-        return self._stat().stripe_unit
+        return self._settled().stripe_unit
 
     @answered("error getting stripe count for")
     def stripe_count(self) -> int:
-        return self._stat().stripe_count
+        return self._settled().stripe_count
 
     @answered("error getting create timestamp for")
     def create_timestamp(self) -> datetime.datetime:

@@ -71,6 +71,8 @@ class Opened:
     """The snapshot that is chosen; None: the image itself."""
     _frozen: StoreImage | None = None
     """That snapshot, opened when first needed."""
+    _at_opening: ImageStat | None = None
+    """What was found when it was opened read-only."""
 
     def require_not_closed(self) -> None:
         """Checks if the image is not closed. Raises InvalidArgument; OSError in a forked process."""
@@ -95,6 +97,12 @@ class Opened:
     def _stat(self) -> ImageStat:
         """Of the image itself."""
         return self._scope.store.stat(self._spec())
+
+    def _settled(self) -> ImageStat:
+        """As `_stat`, for what does not change, and the features: of what is open read-only librbd watches
+        nothing, and knows them as they were when it was opened.
+        """
+        return self._at_opening or self._stat()
 
     def _disk(self) -> StoreImage:
         """What is read: the snapshot that is chosen, or the image."""
