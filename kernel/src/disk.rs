@@ -15,6 +15,8 @@ use crate::tree::{Edit, next_mapped};
 
 /// Bytes that one leaf maps.
 const LEAF_BYTES: u64 = BLOCK_SIZE * FANOUT as u64;
+/// From so many bytes on, a write is a large one.
+const LARGE_WRITE: usize = 64 << 10;
 /// Blocks that are unmapped under one hold of the meta lock.
 const UNMAP_BLOCKS: u64 = span(2);
 
@@ -23,6 +25,17 @@ const UNMAP_BLOCKS: u64 = span(2);
 pub struct Disk {
     pub(crate) core: Arc<Core>,
     pub(crate) live: Arc<Live>,
+    /// How its data is written.
+    keeping: Keeping,
+}
+
+/// What of the data that is written the system may keep in memory.
+#[derive(Clone, Copy)]
+enum Keeping {
+    /// All of it.
+    All,
+    /// Nothing that comes in large pieces.
+    Small,
 }
 
 /// A part of a write that lies in one leaf, and is stored in one way.
@@ -61,6 +74,16 @@ fn is_zero(data: &[u8]) -> bool {
 }
 
 impl Disk {
+    /// The same disk for one who writes in bulk: what he writes in large pieces is not kept in memory.
+    pub fn uncached(self) -> Disk {
+        Disk { keeping: Keeping::Small, ..self }
+    }
+
+    /// Whether it is kept, as a rule.
+    pub fn is_cached(&self) -> bool {
+        matches!(self.keeping, Keeping::All)
+    }
+
     /// Which version it is.
     pub fn version(&self) -> VersionId {
         self.live.id
@@ -211,7 +234,7 @@ impl Disk {
             let mut parts = split(offset, data, leaf.as_ref());
             for part in &parts {
                 if let Part::InPlace(at, range) = part {
-                    self.core.write_blocks(*at, &data[range.clone()])?;
+                    self.core.write_blocks(*at, &data[range.clone()], self.keeping)?;
                 }
             }
             parts.retain(|part| !matches!(part, Part::InPlace(..)));
@@ -250,7 +273,7 @@ impl Disk {
                     let run = self.core.meta()?.space.reserve((data.len() / BLOCK) as u64)?;
                     placed.push((index, run));
                     let (now, later) = data.split_at(run.1 as usize * BLOCK);
-                    self.core.write_blocks(run.0.offset(), now)?;
+                    self.core.write_blocks(run.0.offset(), now, self.keeping)?;
                     index.0 += run.1;
                     data = later;
                 }
@@ -264,7 +287,7 @@ impl Disk {
                 block[*inside..*inside + range.len()].copy_from_slice(&data[range.clone()]);
                 let run = self.core.meta()?.space.reserve(1)?;
                 placed.push((*index, run));
-                self.core.write_blocks(run.0.offset(), &block)
+                self.core.write_blocks(run.0.offset(), &block, Keeping::All)
             }
         }
     }
@@ -537,8 +560,12 @@ impl Core {
         self.blocks.read_at_once(offset, out).map_err(|e| reading(offset, &e))
     }
 
-    fn write_blocks(&self, offset: u64, data: &[u8]) -> Result<()> {
-        if let Err(error) = self.blocks.write_at(offset, data) {
+    fn write_blocks(&self, offset: u64, data: &[u8], keeping: Keeping) -> Result<()> {
+        let written = match keeping {
+            Keeping::Small if data.len() >= LARGE_WRITE => self.blocks.write_uncached(offset, data),
+            _ => self.blocks.write_at(offset, data),
+        };
+        if let Err(error) = written {
             if is_no_space(&error) {
                 self.pace.note_full();
                 self.wake();
@@ -552,6 +579,6 @@ impl Core {
     /// Open a version.
     pub fn disk(self: &Arc<Core>, id: VersionId) -> Result<Disk> {
         self.check_open()?;
-        Ok(Disk { core: self.clone(), live: self.live(id)? })
+        Ok(Disk { core: self.clone(), live: self.live(id)?, keeping: Keeping::All })
     }
 }

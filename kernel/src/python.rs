@@ -163,9 +163,10 @@ impl PyKernel {
         Ok(rows.iter().map(|(id, row)| PyVersionInfo::new(*id, row)).collect())
     }
 
-    fn disk(&self, py: Python<'_>, version: u64) -> PyResult<PyDisk> {
+    #[pyo3(signature = (version, *, cached=true))]
+    fn disk(&self, py: Python<'_>, version: u64, cached: bool) -> PyResult<PyDisk> {
         let disk = py.detach(|| self.kernel.core().disk(VersionId(version)))?;
-        Ok(PyDisk { disk })
+        Ok(PyDisk { disk: if cached { disk } else { disk.uncached() } })
     }
 
     fn flush(&self, py: Python<'_>) -> PyResult<()> {

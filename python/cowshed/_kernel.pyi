@@ -125,8 +125,12 @@ class Kernel:
         """Versions that derive from this one, ascending, beginning behind the id `after`."""
     def versions(self, *, after: int = 0, limit: int = 1000) -> list[VersionInfo]:
         """All versions by id, hidden ones included and dying ones not, beginning behind `after`."""
-    def disk(self, version: int) -> Disk:
-        """Open a version for I/O; a frozen one is read-only. Costs no file handle."""
+    def disk(self, version: int, *, cached: bool = True) -> Disk:
+        """Open a version for I/O; a frozen one is read-only. Costs no file handle.
+
+        Without `cached`, what is written in pieces of 64 KiB and more is not kept in memory, where the system
+        can do so (Linux 6.14).
+        """
     def flush(self) -> None:
         """Return when all that was acknowledged before the call is durable.
 
@@ -243,9 +247,10 @@ class NbdExport:
         label: str = "",
         fence: Fence | None = None,
         me: int = 0,
+        cached: bool = True,
     ) -> None:
         """`label` is what it counts as in statistics; `me` is who it is at the fence, and not 0 where that
-        matters.
+        matters; `cached` as in `Kernel.disk`.
         """
 
     @property

@@ -47,6 +47,33 @@ def test_nothing_is_a_length_too(store: Store) -> None:
         assert list(image.diff(offset=SIZE)) == []
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_writes_in_bulk_are_as_any_others(store: Store, seed: int) -> None:
+    """Large ones, which are not kept in memory, beside small ones and those of others; across a snapshot."""
+    rng = random.Random(seed)
+    size = 4 << 20
+    store.create("bulk", size)
+    wanted = bytearray(size)
+    with store.open("bulk", cached=False) as image, store.open("bulk") as other:
+        for turn in range(60):
+            length = rng.choice((1, 5000, 60_000, 64 << 10, 100_000, 1 << 20, 2 << 20))
+            offset = rng.randrange(size - length + 1) // rng.choice((1, BLOCK)) * BLOCK
+            offset = min(offset, size - length)
+            data = rng.randbytes(length)
+            (other if turn % 4 == 3 else image).write(offset, data)
+            wanted[offset : offset + length] = data
+            if turn == 30:
+                store.create_snapshot("bulk@s")
+                frozen = bytes(wanted)
+            assert (image if turn % 2 else other).read(offset, length) == data
+        image.flush()
+        assert other.read(0, size) == wanted
+    with store.open("bulk@s") as snapshot:
+        assert snapshot.read(0, size) == frozen
+    with store.open("bulk") as image:
+        assert image.read(0, size) == wanted
+
+
 @pytest.mark.parametrize(("offset", "length"), [(SIZE, 1), (SIZE - 1, 2), (1 << 60, 1)])
 def test_ranges_beyond_the_end(store: Store, offset: int, length: int) -> None:
     with store.open("a") as image:

@@ -181,7 +181,7 @@ class NaiveKernel:
             ids = sorted(id_ for id_ in self.state.versions if id_ > after)[:limit]
             return [self._info(self.state.versions[id_]) for id_ in ids]
 
-    def disk(self, version: int) -> NaiveDisk:
+    def disk(self, version: int, *, cached: bool = True) -> NaiveDisk:
         if self._find(version).hidden:
             raise refuse("missing", f"version {version} was dropped")
         return NaiveDisk(self, version)

@@ -6,8 +6,8 @@ use super::stream::{Socket, Stream};
 
 /// What buffers have at first: connections that are idle are to take little memory.
 const SMALL: usize = 8 << 10;
-/// What is read from a socket at a time, at most.
-const INPUT: usize = 256 << 10;
+/// What is read from a socket at a time, at most, as a rule.
+pub const INPUT: usize = 256 << 10;
 /// What is gathered before it is written: the largest piece of a read, and headers.
 const OUTPUT: usize = 320 << 10;
 
@@ -16,12 +16,13 @@ pub struct Input {
     bytes: Vec<u8>,
     start: usize,
     end: usize,
+    most: usize,
 }
 
 impl Input {
-    /// Nothing yet.
-    pub fn new() -> Input {
-        Input { bytes: vec![0; SMALL], start: 0, end: 0 }
+    /// Nothing yet, and `most` bytes at any time.
+    pub fn new(most: usize) -> Input {
+        Input { bytes: vec![0; SMALL], start: 0, end: 0, most }
     }
 
     /// What is there.
@@ -60,7 +61,7 @@ impl Input {
             (self.start, self.end) = (0, self.end - self.start);
         }
         if self.end == self.bytes.len() {
-            self.bytes.resize((self.bytes.len() * 4).min(INPUT), 0);
+            self.bytes.resize((self.bytes.len() * 4).min(self.most), 0);
         }
     }
 }

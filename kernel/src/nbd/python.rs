@@ -65,6 +65,7 @@ struct PyNbdExport {
     label: String,
     #[pyo3(get)]
     me: u64,
+    cached: bool,
     fence: Arc<Fence>,
     written: Arc<AtomicBool>,
 }
@@ -72,7 +73,7 @@ struct PyNbdExport {
 #[pymethods]
 impl PyNbdExport {
     #[new]
-    #[pyo3(signature = (version, *, read_only, description="", label="", fence=None, me=0))]
+    #[pyo3(signature = (version, *, read_only, description="", label="", fence=None, me=0, cached=true))]
     fn new(
         version: u64,
         read_only: bool,
@@ -80,10 +81,11 @@ impl PyNbdExport {
         label: &str,
         fence: Option<PyRef<'_, PyFence>>,
         me: u64,
+        cached: bool,
     ) -> PyNbdExport {
         let fence = fence.map(|fence| fence.fence.clone()).unwrap_or_default();
         let (description, label) = (description.into(), label.into());
-        PyNbdExport { version, read_only, description, label, me, fence, written: Arc::default() }
+        PyNbdExport { version, read_only, description, label, me, cached, fence, written: Arc::default() }
     }
 
     #[getter]
@@ -128,8 +130,9 @@ impl PyExports {
                     _ => Refusal { answer: answer::PLATFORM, message: error.message },
                 }
             };
+            let disk = disk.map_err(fail)?;
             Ok(Export {
-                disk: disk.map_err(fail)?,
+                disk: if made.cached { disk } else { disk.uncached() },
                 read_only: made.read_only,
                 description: made.description.clone(),
                 label: made.label.clone(),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::buffers::{Input, Output};
+use super::buffers::{INPUT, Input, Output};
 use super::exports::errno_of;
 use super::negotiation::{Agreed, Replies};
 use super::outbox::{Budget, Done, Outbox};
@@ -25,8 +25,10 @@ use crate::ids::BLOCK_SIZE;
 
 /// The piece in which long reads are sent: it stays in the processor's cache between being read and written.
 const READ_PIECE: usize = 256 << 10;
-/// The least that is written to the disk at a time while more is to come.
+/// What is gathered of a write before it is written to the disk.
 const WRITE_PIECE: usize = 128 << 10;
+/// The same where it goes to the medium at once, which likes it longer.
+const UNCACHED_PIECE: usize = 1 << 20;
 /// The longest read that is done apart.
 const APART: u64 = 1 << 20;
 /// Longer ranges are unmapped apart.
@@ -84,6 +86,8 @@ pub struct Session<'a> {
     connection: u64,
     counts: Arc<ExportCounts>,
     input: Input,
+    /// The least that is written to the disk at a time while more is to come.
+    write_piece: usize,
     output: Output,
     outbox: Arc<Outbox>,
     /// Requests that are done apart and not answered yet.
@@ -102,12 +106,17 @@ impl<'a> Session<'a> {
         connection: u64,
         counts: Arc<ExportCounts>,
     ) -> io::Result<Session<'a>> {
+        let (input, write_piece) = match agreed.export.disk.is_cached() {
+            true => (INPUT, WRITE_PIECE),
+            false => (UNCACHED_PIECE, UNCACHED_PIECE),
+        };
         Ok(Session {
             agreed,
             shared,
             connection,
             counts,
-            input: Input::new(),
+            input: Input::new(input),
+            write_piece,
             output: Output::new(),
             outbox: Arc::new(Outbox::new()?),
             outstanding: 0,
@@ -371,7 +380,7 @@ impl<'a> Session<'a> {
         // The payload is taken in any case.
         let mut left = r.length as usize;
         while left > 0 {
-            self.fill_to(left.min(WRITE_PIECE))?;
+            self.fill_to(left.min(self.write_piece))?;
             let mut n = self.input.available().len().min(left);
             if failed.is_none() {
                 let at = r.offset + r.length - left as u64;

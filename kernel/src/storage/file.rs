@@ -1,14 +1,17 @@
 //! [`Storage`] in a file.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::{FallocateFlags, OFlags, fallocate};
-use rustix::io::{Errno, ReadWriteFlags, preadv2};
+use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev2};
 
 use super::Storage;
+
+/// Linux's `RWF_DONTCACHE`.
+const DONT_CACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
 
 /// A sparse file.
 #[derive(Debug)]
@@ -56,6 +59,17 @@ impl Storage for FileStorage {
 
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.file.write_all_at(data, offset)
+    }
+
+    fn write_uncached(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        // The medium begins at once, and the pages are free again when it has them: data in bulk neither waits for
+        // memory nor takes it from others.
+        match pwritev2(&self.file, &[IoSlice::new(data)], offset, DONT_CACHE) {
+            Ok(done) => self.write_at(offset + done as u64, &data[done..]),
+            // A Linux before 6.14, or a file system that cannot.
+            Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS | Errno::INTR) => self.write_at(offset, data),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()> {

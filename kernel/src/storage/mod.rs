@@ -57,6 +57,11 @@ pub trait Storage: Send + Sync + fmt::Debug + 'static {
     /// Write all of `data` at `offset`; writing beyond the end extends, and what lies between is zero.
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()>;
 
+    /// The same with data that is hardly read again soon, and needs not be kept in memory.
+    fn write_uncached(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.write_at(offset, data)
+    }
+
     /// Have a range take its space on the medium, whatever it holds; beyond the end it extends. Not all can.
     fn allocate(&self, _offset: u64, _len: u64) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())

@@ -34,6 +34,7 @@ class LocalImage(Image):
         "_spec",
         "_version",
         "_written",
+        "cached",
     )
 
     def __init__(
@@ -45,6 +46,7 @@ class LocalImage(Image):
         read_only: bool,
         openings: Openings | None = None,
         client: Client | None = None,
+        cached: bool = True,
     ) -> None:
         self._catalog = catalog
         self._spec = spec
@@ -52,7 +54,8 @@ class LocalImage(Image):
         self._version = version
         self._read_only = read_only
         self._written = False
-        self._disk: Disk | None = catalog.kernel.disk(version)
+        self.cached = cached
+        self._disk: Disk | None = catalog.kernel.disk(version, cached=cached)
         self._openings: Openings | None = None
         self._owners: dict[str, int] = {}
         self._number = 0

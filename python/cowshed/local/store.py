@@ -156,7 +156,12 @@ class LocalStore(LocalTrash, LocalGroups, LocalSettings, LocalLocks, LocalMigrat
             return images.find(self._catalog, pool, namespace, image_id)
 
     def open(
-        self, spec: ImageSpec | SnapSpec | str, *, read_only: bool = False, snapshot_id: int | None = None
+        self,
+        spec: ImageSpec | SnapSpec | str,
+        *,
+        read_only: bool = False,
+        snapshot_id: int | None = None,
+        cached: bool = True,
     ) -> LocalImage:
         spec = as_spec(spec)
         catalog = self._catalog
@@ -170,7 +175,9 @@ class LocalStore(LocalTrash, LocalGroups, LocalSettings, LocalLocks, LocalMigrat
                 if snapshot is None:
                     raise NotFound(f"image {str(spec)!r} has no snapshot with the id {snapshot_id}")
                 return LocalImage(catalog, spec.at(snapshot.name), image_id, snapshot_id, True)
-            return LocalImage(catalog, spec, image_id, image.head, read_only, self._openings, self._client)
+            return LocalImage(
+                catalog, spec, image_id, image.head, read_only, self._openings, self._client, cached
+            )
 
     def rename(self, spec: ImageSpec | str, new: ImageSpec | str) -> None:
         with kernel_errors:

@@ -63,7 +63,7 @@ class Disks:
                     return _unix(way.removeprefix("unix:"), spec)
             raise UnsupportedTarget("the daemon serves no disks", hint="start it with --nbd-socket PATH")
         port = _tcp_port(store)
-        handle = store.handle(name.spec, read_only=read_only)
+        handle = store.handle(name.spec, read_only=read_only, cached=False)
         self._ending.callback(handle.close, written=not read_only)
         if store.endpoint.tls:
             return _unix(self._relayed(store, store.endpoint, port), handle.export)

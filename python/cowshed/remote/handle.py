@@ -32,8 +32,11 @@ class Handle:
         spec: ImageSpec | SnapSpec,
         read_only: bool,
         snapshot_id: int | None,
+        cached: bool = True,
     ) -> None:
         body = {"spec": str(spec), "read_only": read_only, "snapshot_id": snapshot_id}
+        if not cached:
+            body["cached"] = False
         info = calls.ask(HandleInfo, "POST", f"{API}/handles", body=body)
         self._calls = calls
         self._export = info.export or ""

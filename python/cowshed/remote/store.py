@@ -80,24 +80,31 @@ class RemoteStore(Store):
             self._calls.close()
 
     def open(
-        self, spec: ImageSpec | SnapSpec | str, *, read_only: bool = False, snapshot_id: int | None = None
+        self,
+        spec: ImageSpec | SnapSpec | str,
+        *,
+        read_only: bool = False,
+        snapshot_id: int | None = None,
+        cached: bool = True,
     ) -> Image:
         # Only now: most commands open no image, and need none of this.
         from cowshed.remote.handle import Handle
         from cowshed.remote.image import RemoteImage
 
-        image = RemoteImage(Handle(self._calls, as_spec(spec), read_only, snapshot_id))
+        image = RemoteImage(Handle(self._calls, as_spec(spec), read_only, snapshot_id, cached))
         self._images.add(image)
         return image
 
-    def handle(self, spec: ImageSpec | SnapSpec | str, *, read_only: bool = False) -> Handle:
+    def handle(
+        self, spec: ImageSpec | SnapSpec | str, *, read_only: bool = False, cached: bool = True
+    ) -> Handle:
         """Open an image for another program, which reaches it by the handle's export.
 
         It lives as long as somebody is connected there, and a little longer; close it all the same.
         """
         from cowshed.remote.handle import Handle
 
-        return Handle(self._calls, as_spec(spec), read_only, None)
+        return Handle(self._calls, as_spec(spec), read_only, None, cached)
 
     # --- pools and namespaces
 

@@ -86,6 +86,7 @@ class Exports:
                 label=spec,
                 fence=fence if isinstance(fence, Fence) else None,
                 me=image.number,
+                cached=image.cached,
             )
         except BaseException:
             image.unfence()

@@ -31,6 +31,7 @@ class OpenArguments(BaseModel):
     spec: TEXT
     read_only: bool = False
     snapshot_id: Annotated[int, Field(ge=0, le=_MOST)] | None = None
+    cached: bool = True
 
 
 class LockArguments(BaseModel):
@@ -94,6 +95,7 @@ def routes() -> APIRouter:
             arguments.spec,
             read_only=arguments.read_only,
             snapshot_id=arguments.snapshot_id,
+            cached=arguments.cached,
         )
         return ok(encode(HandleInfo, handle.info(secret=True)), 201)
 

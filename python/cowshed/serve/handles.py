@@ -100,12 +100,13 @@ class Handles:
         *,
         read_only: bool = False,
         snapshot_id: int | None = None,
+        cached: bool = True,
     ) -> Handle:
         """Open as `Store.open`, for the client that `store` acts for. Raises Busy when there are too many."""
         with self._lock:
             if len(self._by_id) >= MOST:
                 raise Busy(f"{MOST} images are open by clients already", hint="close some")
-        image = store.open(spec, read_only=read_only, snapshot_id=snapshot_id)
+        image = store.open(spec, read_only=read_only, snapshot_id=snapshot_id, cached=cached)
         handle = Handle(image, store.client, principal, self._clock())
         with self._lock:
             self._by_id[handle.id] = handle

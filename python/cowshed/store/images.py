@@ -41,9 +41,18 @@ class Images(ABC):
 
     @abstractmethod
     def open(
-        self, spec: ImageSpec | SnapSpec | str, *, read_only: bool = False, snapshot_id: int | None = None
+        self,
+        spec: ImageSpec | SnapSpec | str,
+        *,
+        read_only: bool = False,
+        snapshot_id: int | None = None,
+        cached: bool = True,
     ) -> Image:
-        """Open an image, or (always read-only) one of its snapshots, by name or by id. Raises NotFound."""
+        """Open an image, or (always read-only) one of its snapshots, by name or by id. Raises NotFound.
+
+        `cached=False` is for whoever writes in bulk what is hardly read again soon: pieces of 64 KiB and more
+        go to the medium at once, and are not kept in memory (where the system can do so: Linux 6.14).
+        """
 
     @abstractmethod
     def rename(self, spec: ImageSpec | str, new: ImageSpec | str) -> None:

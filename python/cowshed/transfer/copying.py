@@ -52,7 +52,7 @@ def _fill(store: Store, scratch: ImageSpec, source: Source, progress: Progress |
     room = source.size if source.size is not None else _FIRST_SIZE
     # A source of unknown size is a pipe, whose next piece may never come: nobody may wait for it in a thread.
     pieces = source.pieces(DEPTH) if source.size is None else ahead(source.pieces(DEPTH))
-    with closing(pieces), store.open(scratch) as image:
+    with closing(pieces), store.open(scratch, cached=False) as image:
         for offset, data in pieces:
             end = offset + len(data)
             while end > room:

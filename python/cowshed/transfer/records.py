@@ -57,7 +57,7 @@ def apply_records(
     store.resize(spec, reader.header.size, allow_shrink=True)
     with (
         closing(reader.records() if pipe else ahead(reader.records())) as records,
-        store.open(spec) as image,
+        store.open(spec, cached=False) as image,
     ):
         for record in records:
             match record:

@@ -74,7 +74,8 @@ class Image(Asynchronous, Snapshots, Clones, Facts, Settings, SwitchedOff):
                 if name is None:
                     self.name = found.name
             if not self._read_only:
-                self._head = store.open(spec)
+                # Large writes are not kept in memory, as an OSD keeps none.
+                self._head = store.open(spec, cached=False)
                 self._id = self._head.image_id
             self._closed = False
             try:

@@ -108,7 +108,7 @@ class Opened:
         """What is read: the snapshot that is chosen, or the image."""
         if self._snap is None:
             if self._head is None:
-                self._head = self._scope.store.open(self._spec(), read_only=self._read_only)
+                self._head = self._scope.store.open(self._spec(), read_only=self._read_only, cached=False)
             return self._head
         if self._frozen is None:
             self._frozen = self._scope.store.open(self._spec(), snapshot_id=self._snap.id)
