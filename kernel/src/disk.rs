@@ -15,8 +15,8 @@ use crate::tree::{Edit, next_mapped};
 
 /// Bytes that one leaf maps.
 const LEAF_BYTES: u64 = BLOCK_SIZE * FANOUT as u64;
-/// From so many bytes on, a write is a large one.
-const LARGE_WRITE: usize = 64 << 10;
+/// From so many bytes on, a read or write is a large one.
+const LARGE: usize = 64 << 10;
 /// Blocks that are unmapped under one hold of the meta lock.
 const UNMAP_BLOCKS: u64 = span(2);
 
@@ -25,11 +25,11 @@ const UNMAP_BLOCKS: u64 = span(2);
 pub struct Disk {
     pub(crate) core: Arc<Core>,
     pub(crate) live: Arc<Live>,
-    /// How its data is written.
+    /// How its data is read and written.
     keeping: Keeping,
 }
 
-/// What of the data that is written the system may keep in memory.
+/// What of the data that is read and written the system may keep in memory.
 #[derive(Clone, Copy)]
 enum Keeping {
     /// All of it.
@@ -74,7 +74,7 @@ fn is_zero(data: &[u8]) -> bool {
 }
 
 impl Disk {
-    /// The same disk for one who writes in bulk: what he writes in large pieces is not kept in memory.
+    /// The same disk for one who reads or writes in bulk: what comes in large pieces is not kept in memory.
     pub fn uncached(self) -> Disk {
         Disk { keeping: Keeping::Small, ..self }
     }
@@ -106,7 +106,11 @@ impl Disk {
 
     /// Fill `buf` from `offset` on.
     pub fn read(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
-        self.read_pieces(offset, buf, Core::read_blocks).map(|_| ())
+        let read = match self.keeping {
+            Keeping::All => Core::read_blocks,
+            Keeping::Small => Core::read_blocks_uncached,
+        };
+        self.read_pieces(offset, buf, read).map(|_| ())
     }
 
     /// The same if the data is in memory; whether it was. What `buf` holds otherwise is undefined.
@@ -556,13 +560,22 @@ impl Core {
         read.map(|()| true).map_err(|e| reading(offset, &e))
     }
 
+    /// As `read_blocks`; what is long is not kept in memory, unless it is there already.
+    fn read_blocks_uncached(&self, offset: u64, out: &mut [u8]) -> Result<bool> {
+        if out.len() < LARGE {
+            return self.read_blocks(offset, out);
+        }
+        let read = self.blocks.read_uncached(offset, out);
+        read.map(|()| true).map_err(|e| reading(offset, &e))
+    }
+
     fn read_blocks_at_once(&self, offset: u64, out: &mut [u8]) -> Result<bool> {
         self.blocks.read_at_once(offset, out).map_err(|e| reading(offset, &e))
     }
 
     fn write_blocks(&self, offset: u64, data: &[u8], keeping: Keeping) -> Result<()> {
         let written = match keeping {
-            Keeping::Small if data.len() >= LARGE_WRITE => self.blocks.write_uncached(offset, data),
+            Keeping::Small if data.len() >= LARGE => self.blocks.write_uncached(offset, data),
             _ => self.blocks.write_at(offset, data),
         };
         if let Err(error) = written {

@@ -128,8 +128,8 @@ class Kernel:
     def disk(self, version: int, *, cached: bool = True) -> Disk:
         """Open a version for I/O; a frozen one is read-only. Costs no file handle.
 
-        Without `cached`, what is written in pieces of 64 KiB and more is not kept in memory, where the system
-        can do so (Linux 6.14).
+        Without `cached`, what is read and written in pieces of 64 KiB and more is not kept in memory, where
+        the system can do so (Linux 6.14).
         """
     def flush(self) -> None:
         """Return when all that was acknowledged before the call is durable.

@@ -35,6 +35,28 @@ def test_format_1_needs_protection_and_keeps_it(store: Store) -> None:
     store.remove_snapshot("a@1")
 
 
+@pytest.mark.parametrize(
+    ("configured", "default", "form"),
+    [
+        *[(None, None, None), (None, 1, 1), (None, 2, 2)],
+        *[("auto", None, None), ("auto", 1, 1), ("auto", 2, 1)],
+        *[("1", None, 1), ("1", 2, 1), ("2", None, 2), ("2", 1, 2)],
+    ],
+)
+def test_the_format_where_none_is_named(
+    store: Store, configured: str | None, default: int | None, form: int | None
+) -> None:
+    if configured is not None:
+        store.set_config("rbd_default_clone_format", configured, pool="rbd")
+    store.protect_snapshot("a@1")
+    store.clone("a@1", "b", default_format=default)
+    assert [child.clone_format for child in store.children("a@1")] == [form]
+    store.clone("a@1", "c", clone_format=2, default_format=default)
+    assert {child.image: child.clone_format for child in store.children("a@1")} == {"b": form, "c": 2}
+    with pytest.raises(InvalidArgument, match="format 3"):
+        store.clone("a@1", "d", default_format=3)
+
+
 def test_format_2_keeps_a_removed_snapshot_out_of_sight(store: Store) -> None:
     for name in ("b", "c"):
         store.clone("a@1", name, clone_format=2)

@@ -34,6 +34,11 @@ impl FileStorage {
     }
 }
 
+/// Whether a call has to be made without `RWF_DONTCACHE`: on a Linux before 6.14, or a file system that cannot.
+fn is_not_possible(error: Errno) -> bool {
+    matches!(error, Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS | Errno::INTR)
+}
+
 impl Storage for FileStorage {
     fn len(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
@@ -45,6 +50,14 @@ impl Storage for FileStorage {
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(buf, offset)
+    }
+
+    fn read_uncached(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        match preadv2(&self.file, &mut [IoSliceMut::new(buf)], offset, DONT_CACHE) {
+            Ok(done) => self.read_at(offset + done as u64, &mut buf[done..]),
+            Err(error) if is_not_possible(error) => self.read_at(offset, buf),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn read_at_once(&self, offset: u64, buf: &mut [u8]) -> io::Result<bool> {
@@ -66,8 +79,7 @@ impl Storage for FileStorage {
         // memory nor takes it from others.
         match pwritev2(&self.file, &[IoSlice::new(data)], offset, DONT_CACHE) {
             Ok(done) => self.write_at(offset + done as u64, &data[done..]),
-            // A Linux before 6.14, or a file system that cannot.
-            Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS | Errno::INTR) => self.write_at(offset, data),
+            Err(error) if is_not_possible(error) => self.write_at(offset, data),
             Err(error) => Err(error.into()),
         }
     }

@@ -54,10 +54,15 @@ pub trait Storage: Send + Sync + fmt::Debug + 'static {
         self.read_at(offset, buf).map(|()| true)
     }
 
+    /// As `read_at`, of data that is hardly read again soon, and needs not be kept in memory.
+    fn read_uncached(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.read_at(offset, buf)
+    }
+
     /// Write all of `data` at `offset`; writing beyond the end extends, and what lies between is zero.
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()>;
 
-    /// The same with data that is hardly read again soon, and needs not be kept in memory.
+    /// As `write_at`, with data that is hardly read again soon, and needs not be kept in memory.
     fn write_uncached(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.write_at(offset, data)
     }

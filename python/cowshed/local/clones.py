@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from cowshed.errors import InvalidArgument
 from cowshed.local import keys
-from cowshed.local.catalog import Catalog, Change
+from cowshed.local.catalog import Catalog, Change, View
 from cowshed.local.ending import detach
 from cowshed.local.images import check_free, check_order, enlist, parent_of
-from cowshed.local.settings import pool_default
+from cowshed.local.settings import pool_setting
 from cowshed.local.stored import Link
 from cowshed.store.features import check_new
 from cowshed.store.records import ChildInfo
@@ -25,11 +25,13 @@ def clone(
     features: Sequence[str] | None,
     striping: Sequence[int] | None,
     clone_format: int | None,
+    default_format: int | None,
 ) -> None:
     if order is not None:
         check_order(order)
-    if clone_format not in (None, 1, 2):
-        raise InvalidArgument(f"clone format {clone_format} is not possible", hint="1 and 2 are")
+    for given in (clone_format, default_format):
+        if given not in (None, 1, 2):
+            raise InvalidArgument(f"clone format {given} is not possible", hint="1 and 2 are")
     wanted = None if features is None else check_new(features)
 
     def decide(change: Change) -> None:
@@ -37,8 +39,7 @@ def clone(
         check_free(change, child)
         form = clone_format
         if form is None:
-            configured = pool_default(change, child.pool, "rbd_default_clone_format")
-            form = int(configured) if configured.isdecimal() else 0
+            form = _configured_format(change, child.pool, default_format or 0)
         if form == 1 and not snapshot.protected:
             raise InvalidArgument(
                 f"snapshot {str(parent)!r} is not protected, and a clone of format 1 needs that",
@@ -59,6 +60,14 @@ def clone(
         )
 
     catalog.change(decide)
+
+
+def _configured_format(view: View, pool: str, default: int) -> int:
+    """Of clones in a pool; 0: neither of RBD's two. `auto` is that too, unless one of the two is wanted."""
+    configured = pool_setting(view, pool, "rbd_default_clone_format")
+    if configured is None:
+        return default
+    return min(default, 1) if configured == "auto" else int(configured)
 
 
 def children(catalog: Catalog, spec: ImageSpec | SnapSpec) -> list[ChildInfo]:

@@ -165,10 +165,16 @@ def pool_config(catalog: Catalog, pool: str) -> dict[str, str]:
     return {keys.last(key): value.decode() for key, value in catalog.scan(keys.configs(pool))}
 
 
+def pool_setting(view: View, pool: str, key: str) -> str | None:
+    """The value of a key that is set for a pool."""
+    value = view.get(keys.config(pool, key))
+    return None if value is None else value.decode()
+
+
 def pool_default(view: View, pool: str, key: str) -> str:
     """The value of a key that holds for a pool."""
-    value = view.get(keys.config(pool, key))
-    return CONFIG_KEYS[key].default if value is None else value.decode()
+    value = pool_setting(view, pool, key)
+    return CONFIG_KEYS[key].default if value is None else value
 
 
 def _pool_of(pool: str | None) -> str:

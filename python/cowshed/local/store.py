@@ -168,13 +168,14 @@ class LocalStore(LocalTrash, LocalGroups, LocalSettings, LocalLocks, LocalMigrat
         with kernel_errors:
             if isinstance(spec, SnapSpec):
                 image_id, _, version, _ = catalog.snapshot(spec)
-                return LocalImage(catalog, spec, image_id, version, True)
+                return LocalImage(catalog, spec, image_id, version, True, cached=cached)
             image_id, image = catalog.image(spec)
             if snapshot_id is not None:
                 snapshot = catalog.snapshot_by_id(image_id, snapshot_id)
                 if snapshot is None:
                     raise NotFound(f"image {str(spec)!r} has no snapshot with the id {snapshot_id}")
-                return LocalImage(catalog, spec.at(snapshot.name), image_id, snapshot_id, True)
+                at = spec.at(snapshot.name)
+                return LocalImage(catalog, at, image_id, snapshot_id, True, cached=cached)
             return LocalImage(
                 catalog, spec, image_id, image.head, read_only, self._openings, self._client, cached
             )
@@ -295,6 +296,7 @@ class LocalStore(LocalTrash, LocalGroups, LocalSettings, LocalLocks, LocalMigrat
         features: Sequence[str] | None = None,
         striping: tuple[int, int] | None = None,
         clone_format: int | None = None,
+        default_format: int | None = None,
     ) -> None:
         with kernel_errors:
             clones.clone(
@@ -305,6 +307,7 @@ class LocalStore(LocalTrash, LocalGroups, LocalSettings, LocalLocks, LocalMigrat
                 features,
                 striping,
                 clone_format,
+                default_format,
             )
 
     def descendants(self, spec: ImageSpec | SnapSpec | str) -> list[ChildInfo]:

@@ -85,6 +85,11 @@ class Calls:
         """Who answers, and where it listens. Raises as `greet`."""
         return self.greet() if self._info is None or self._unsure else self._info
 
+    @property
+    def last_known(self) -> DaemonInfo:
+        """As `info`; but where it is only taken for granted that it is still there, that is not looked at."""
+        return self._info or self.greet()
+
     def greet(self) -> DaemonInfo:
         """Who answers. Raises UnsupportedTarget where it speaks another protocol, or IOFailure."""
         self._unsure = False

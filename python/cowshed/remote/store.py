@@ -63,6 +63,11 @@ class RemoteStore(Store):
         return self._calls.info
 
     @property
+    def store_id(self) -> str | None:
+        """`StoreFacts.id`, of whoever answered this process last."""
+        return self._calls.last_known.store_id
+
+    @property
     def endpoint(self) -> Endpoint:
         """Where this client reaches it."""
         return self._calls.endpoint
@@ -242,6 +247,7 @@ class RemoteStore(Store):
         features: Sequence[str] | None = None,
         striping: tuple[int, int] | None = None,
         clone_format: int | None = None,
+        default_format: int | None = None,
     ) -> None:
         self._call(
             Store.clone,
@@ -251,6 +257,7 @@ class RemoteStore(Store):
             features=features,
             striping=striping,
             clone_format=clone_format,
+            default_format=default_format,
         )
 
     def children(self, spec: ImageSpec | SnapSpec | str) -> list[ChildInfo]:

@@ -26,6 +26,7 @@ class Clones(ABC):
         features: Sequence[str] | None = None,
         striping: tuple[int, int] | None = None,
         clone_format: int | None = None,
+        default_format: int | None = None,
     ) -> None:
         """A new image with a snapshot's content. O(1). The snapshot need not be protected, and may go at any
         time.
@@ -33,6 +34,9 @@ class Clones(ABC):
         With `clone_format` 1 or 2 (or so configured) the clone holds its parent as RBD's clones do until it
         is flattened or removed. 1: the snapshot must be protected, and cannot be unprotected. 2: a snapshot
         that is removed is kept, out of sight, in the namespace `trash`.
+
+        `default_format`, 1 or 2, is for who knows those two only: it holds where the child's pool has no
+        configuration of it; `auto` there is then 1, as in a cluster that lets old clients in.
         """
 
     @abstractmethod

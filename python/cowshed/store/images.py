@@ -50,8 +50,9 @@ class Images(ABC):
     ) -> Image:
         """Open an image, or (always read-only) one of its snapshots, by name or by id. Raises NotFound.
 
-        `cached=False` is for whoever writes in bulk what is hardly read again soon: pieces of 64 KiB and more
-        go to the medium at once, and are not kept in memory (where the system can do so: Linux 6.14).
+        `cached=False` is for whoever reads or writes in bulk what is hardly used again soon: pieces of 64 KiB
+        and more are not kept in memory, and what is written goes to the medium at once (where the system can
+        do so: Linux 6.14).
         """
 
     @abstractmethod

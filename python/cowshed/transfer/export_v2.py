@@ -52,7 +52,9 @@ def export_with_snapshots(
     before: str | None = None
     versions: list[SnapshotInfo | None] = [*snapshots, None]
     for version in versions:
-        with store.open(spec if version is None else spec.at(version.name), read_only=True) as image:
+        with store.open(
+            spec if version is None else spec.at(version.name), read_only=True, cached=False
+        ) as image:
             name, protected = (version.name, version.protected) if version else (None, False)
             records = writer.diff(diff.Header(before, name, image.size, protected))
             write_records(image, image.diff(before), records, reached)

@@ -73,7 +73,7 @@ def export_diff(
 
     with (
         session.open() as store,
-        store.open(spec, read_only=True) as opened,
+        store.open(spec, read_only=True, cached=False) as opened,
         writing(path) as file,
         bar("Exporting diff", unit="B", wanted=progress) as shown,
     ):

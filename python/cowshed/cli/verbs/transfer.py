@@ -179,7 +179,7 @@ def export(
     write = export_qcow2 if output_format == "qcow2" else export_raw
     with (
         session.open() as store,
-        store.open(spec, read_only=True) as opened,
+        store.open(spec, read_only=True, cached=False) as opened,
         writing(path) as file,
         bar("Exporting image", unit="B", wanted=progress) as shown,
     ):

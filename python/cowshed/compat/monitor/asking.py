@@ -60,8 +60,8 @@ class Asker:
 
 def store_id(store: Store) -> str:
     """The cluster's fsid. A daemon tells it to every client, be it let into some pools only."""
-    if isinstance(store, RemoteStore) and store.daemon.store_id:
-        return store.daemon.store_id
+    if isinstance(store, RemoteStore) and store.store_id:
+        return store.store_id
     return store.facts().id
 
 

@@ -23,5 +23,7 @@ def given(scope: Scope, key: str) -> str | None:
 
 
 def clone_format(scope: Scope) -> int:
-    """RBD's format of clones made in a pool: 1 or 2. `auto` is 1, as where old clients are let in."""
-    return 2 if setting(scope, "rbd_default_clone_format") == "2" else 1
+    """The client's format of clones, where the pool has none: 1 or 2. `auto` is 1, as where old clients are
+    let in.
+    """
+    return 2 if scope.conf.get("rbd_default_clone_format") == "2" else 1

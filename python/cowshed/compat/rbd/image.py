@@ -74,7 +74,7 @@ class Image(Asynchronous, Snapshots, Clones, Facts, Settings, SwitchedOff):
                 if name is None:
                     self.name = found.name
             if not self._read_only:
-                # Large writes are not kept in memory, as an OSD keeps none.
+                # What is large is not kept in memory twice: clients have caches of their own.
                 self._head = store.open(spec, cached=False)
                 self._id = self._head.image_id
             self._closed = False

@@ -111,7 +111,7 @@ class Opened:
                 self._head = self._scope.store.open(self._spec(), read_only=self._read_only, cached=False)
             return self._head
         if self._frozen is None:
-            self._frozen = self._scope.store.open(self._spec(), snapshot_id=self._snap.id)
+            self._frozen = self._scope.store.open(self._spec(), snapshot_id=self._snap.id, cached=False)
         return self._frozen
 
     def _writable(self) -> StoreImage:

@@ -93,7 +93,7 @@ class PoolImages:
                 order=layout.order or None,
                 features=None if layout.features is None else layout.features_for(target, message),
                 striping=layout.striping_after(of_parent),
-                clone_format=clone_format(target),
+                default_format=clone_format(target),
             )
 
     def list(self, ioctx: object) -> list[str]:
