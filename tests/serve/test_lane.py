@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import pytest
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cowshed.local.image import LocalImage
+from cowshed.local.store import LocalStore
 from cowshed.opening import open_directly
 from cowshed.serve.app import make_application
 from cowshed.serve.callers import Door
@@ -140,3 +144,47 @@ def test_the_application_hears_the_whole_of_what_is_not_in_order(sides: list[Sid
     for number, request in enumerate(OTHER, 1):
         assert plain(short.ask(*request)) == plain(long.ask(*request)), request
         assert short.behind.count == number, request
+
+
+def test_what_waits_is_done_by_another_thread(sides: list[Side], monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what looks up a few records is not: a list of snapshots is by how many there are."""
+    side, _ = sides
+    apart: dict[str, bool] = {}
+    for name in ("create", "create_snapshot", "snapshots", "stat", "open", "close_handle"):
+        of = LocalImage if name == "close_handle" else LocalStore
+        _note_thread(monkeypatch, of, "close" if name == "close_handle" else name, apart, name)
+    side.ask("POST", "/v1/images", {"spec": "a", "size": 1 << 20})
+    side.ask("POST", "/v1/snapshots", {"spec": "a@0"})
+    side.ask("GET", "/v1/snapshots?spec=a", None)
+    _, _, handle = side.ask("POST", "/v1/handles", {"spec": "a"})
+    side.ask("DELETE", f"/v1/handles/{json.loads(handle)['id']}", None)
+    assert apart == {
+        "create": True,
+        "create_snapshot": True,
+        "snapshots": False,
+        "stat": False,
+        "open": False,
+        "close_handle": False,
+    }
+    _, _, handle = side.ask("POST", "/v1/handles", {"spec": "a"})
+    side.ask("DELETE", f"/v1/handles/{json.loads(handle)['id']}?written=true", None)
+    assert apart["close_handle"]
+    for number in range(1, 60):
+        side.store.create_snapshot(f"a@{number}")
+    assert len(json.loads(side.ask("GET", "/v1/snapshots?spec=a", None)[2])) == 60
+    assert apart["snapshots"]
+    assert side.ask("GET", "/v1/snapshots?spec=none", None)[0] == 404
+
+
+def _note_thread(
+    monkeypatch: pytest.MonkeyPatch, of: type, method: str, apart: dict[str, bool], name: str
+) -> None:
+    """Keep whether it was called in another thread than that of the loop, which is the test's."""
+    called = getattr(of, method)
+
+    def noted(*given: Any, **named: Any) -> Any:
+        apart[name] = threading.current_thread() is not threading.main_thread()
+        return called(*given, **named)
+
+    functools.update_wrapper(noted, called)
+    monkeypatch.setattr(of, method, noted)

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
 
 from cowshed.errors import CowshedError, InvalidArgument, NotFound
 from cowshed.local.store import LocalStore
@@ -31,10 +32,14 @@ from cowshed.wire.records import encode, result_type
 
 _IN_STEPS = frozenset({"purge_snapshots", "trash_purge"})
 """Those that can fail half done; the others only if they were stopped where they told progress."""
-_LOOKUPS = frozenset({"pools", "stat", "find_image", "pool_metadata", "get_metadata", "snapshot_limit"})
+_LOOKUPS = frozenset(
+    {"pools", "stat", "find_image", "snapshots", "pool_metadata", "get_metadata", "snapshot_limit"}
+)
 """Those that look up a few records and wait for nothing. They are answered where requests come in: to hand
 one to another thread costs several times what the look-up does, and what holds up the others is less.
 """
+_FEW = 50
+"""Snapshots that are listed as quickly."""
 
 
 def routes() -> APIRouter:
@@ -60,6 +65,8 @@ def _add(router: APIRouter, row: Operation) -> None:
         return respond(call.answer(request))
 
     async def at_once(request: Request, given: BaseModel) -> Response:
+        if row.name == "snapshots" and _are_many(caller_of(request).store, given):
+            return await run_in_threadpool(endpoint, request, given)
         return endpoint(request, given)
 
     served: Callable[..., object] = at_once if row.name in _LOOKUPS else endpoint
@@ -94,6 +101,14 @@ def _add(router: APIRouter, row: Operation) -> None:
         responses=errors_of(row, TaskInfo),
         openapi_extra=described(row),
     )
+
+
+def _are_many(store: LocalStore, given: Any) -> bool:
+    """Whether an image has more snapshots than a few. What is wrong with the question its answer says."""
+    try:
+        return store.stat(given.p_spec).snapshot_count > _FEW
+    except CowshedError:
+        return False
 
 
 class _Call:
