@@ -48,6 +48,8 @@ def volume_driver(site: Site, conf: Path, **options: Any) -> Any:
     # As cinderlib does: os-brick takes the keyring from here, where it would read /etc/ceph.
     settings.rbd_keyring_conf = str(site.keyring(chosen["rbd_user"]))
     made = rbd.RBDDriver(configuration=settings, host="test@ceph")
+    # The trash is purged when a test says so; a loop of its own would outlive the cluster.
+    made._start_periodic_tasks = lambda: None
     made.do_setup(context.get_admin_context())
     made.check_for_setup_error()
     made.set_initialized()
