@@ -49,14 +49,15 @@ def test_what_stays_is_kept_once_and_in_its_order() -> None:
 
 
 def test_what_went_before_is_let_be() -> None:
-    keeper, gone, lost, stays = Keeper(0.2), Kept(), Kept(), Kept()
-    for image in (gone, lost, stays):
-        keeper.add(image)
-    was_lost = lost.was_kept
-    keeper.remove(gone)
-    keeper.remove(gone)
-    del lost, image
-    gc.collect()
+    keeper, gone, lost, stays = Keeper(0.0), Kept(), Kept(), Kept()
+    with keeper._state:  # the thread waits until all of this was done
+        for image in (gone, lost, stays):
+            keeper.add(image)
+        was_lost = lost.was_kept
+        keeper.remove(gone)
+        keeper.remove(gone)
+        del lost, image
+        gc.collect()
     assert stays.was_kept.wait(30)
     ends(keeper)
     assert gone.times == 0
