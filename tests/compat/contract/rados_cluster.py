@@ -288,7 +288,15 @@ def command_df(world: World) -> None:
     found = asked(world, prefix="df")
     for key in ("total_bytes", "total_avail_bytes", "total_used_bytes"):
         same(type(found["stats"][key]), int)
-    (pool,) = [each for each in found["pools"] if each["name"] == world.pool]
+    pools: list[Any] = []
+
+    def told() -> bool:
+        """A manager tells of a new pool when it next heard of it."""
+        pools[:] = [each for each in asked(world, prefix="df")["pools"] if each["name"] == world.pool]
+        return bool(pools)
+
+    world.soon(told, 60)
+    (pool,) = pools
     same(pool["id"], world.plain.get_pool_id())
     for key in ("stored", "objects", "kb_used", "bytes_used", "max_avail"):
         same(type(pool["stats"][key]), int)
